@@ -1,0 +1,145 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""What can go wrong, as one small tree.
+
+Every error carries what a person needs (one sentence on what happened and one on
+what to do) and what a program needs (a code, the phase, the place).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+
+class BuilderError(Exception):
+    """A failure that is explained to the user.
+
+    ``code`` is a stable lower-case word with underscores, ``phase`` one of
+    ``parameters``, ``fetch``, ``plan``, ``build``, ``report`` and ``engine``.
+    ``image`` is the target reference concerned, ``platform`` such as ``linux/arm64``,
+    ``file`` and ``line`` the place in the user's own document or Dockerfile.
+    ``retryable`` says whether the same request can succeed later without a change.
+    """
+
+    phase = "build"
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        hint: str = "",
+        image: Optional[str] = None,
+        platform: Optional[str] = None,
+        file: Optional[str] = None,
+        line: Optional[int] = None,
+        retryable: bool = False,
+        phase: Optional[str] = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.image = image
+        self.platform = platform
+        self.file = file
+        self.line = line
+        self.retryable = retryable
+        if phase is not None:
+            self.phase = phase
+
+    def __str__(self) -> str:
+        place = ", ".join(
+            part
+            for part in (
+                f"image {self.image}" if self.image else "",
+                f"platform {self.platform}" if self.platform else "",
+                self._location(),
+            )
+            if part
+        )
+        text = f"{place}: {self.message}" if place else self.message
+        return f"{text} {self.hint}" if self.hint else text
+
+    def _location(self) -> str:
+        if self.file and self.line:
+            return f"{self.file} line {self.line}"
+        if self.line:
+            return f"line {self.line}"
+        return self.file or ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The error for programs: a flat mapping with every field, unknown ones ``None``."""
+        return {
+            "code": self.code,
+            "phase": self.phase,
+            "message": self.message,
+            "hint": self.hint,
+            "image": self.image,
+            "platform": self.platform,
+            "file": self.file,
+            "line": self.line,
+            "retryable": self.retryable,
+        }
+
+
+class ParameterError(BuilderError):
+    """The document is wrong. ``faults`` holds every fault as ``path: what is wrong``."""
+
+    phase = "parameters"
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = list(faults)
+        count = len(self.faults)
+        what = "one fault" if count == 1 else f"{count} faults"
+        super().__init__(
+            "invalid_parameters", f"The document has {what}: " + "; ".join(self.faults) + "."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "faults": self.faults}
+
+
+class SourceError(BuilderError):
+    """The source could not be fetched, or does not hold what the document names."""
+
+    phase = "fetch"
+
+
+class DockerfileError(BuilderError):
+    """The Dockerfile cannot be read, or an override does not fit it."""
+
+    phase = "plan"
+
+
+class RegistryError(BuilderError):
+    """A registry refused, did not answer, or does not hold what was asked for.
+
+    ``status`` is the HTTP status, or ``None`` where there was no answer.
+    """
+
+    phase = "plan"
+
+    def __init__(
+        self, code: str, message: str, *, status: Optional[int] = None, **fields: Any
+    ) -> None:
+        super().__init__(code, message, **fields)
+        self.status = status
+
+
+class EngineError(BuilderError):
+    """There is no Docker Engine or builder that can do the work."""
+
+    phase = "engine"
+
+
+class BuildError(BuilderError):
+    """BuildKit could not build or push an image."""
+
+    phase = "build"
+
+
+class Cancelled(BuilderError):
+    """The work was interrupted by SIGINT, SIGTERM, or the end of the program that asked for it."""
+
+    def __init__(self, message: str = "The build was cancelled.") -> None:
+        super().__init__("cancelled", message)

@@ -1,0 +1,69 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Platforms as OCI and BuildKit write them: ``os/architecture[/variant]``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PART = re.compile(r"[A-Za-z0-9_.-]+\Z")
+
+# Source: containerd's platforms package, database.go (normalizeOS, normalizeArch).
+_OS_ALIASES = {"macos": "darwin"}
+_ARCHITECTURE_ALIASES = {
+    "i386": ("386", ""),
+    "x86_64": ("amd64", ""),
+    "x86-64": ("amd64", ""),
+    "aarch64": ("arm64", ""),
+    "armhf": ("arm", "v7"),
+    "armel": ("arm", "v6"),
+}
+_ARCHITECTURES = frozenset(
+    "386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x wasm".split()
+)
+
+
+@dataclass(frozen=True, order=True)
+class Platform:
+    """A normalised platform; ``str()`` gives the form that BuildKit prints."""
+
+    os: str
+    architecture: str
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Read ``os/arch[/variant]``, or an architecture alone for Linux.
+
+        Raises ``ValueError`` with one sentence that says what is wrong.
+        """
+        parts = text.strip().split("/")
+        if not 1 <= len(parts) <= 3 or not all(_PART.match(part) for part in parts):
+            raise ValueError(
+                f"{text!r} is not a platform; write os/architecture[/variant], such as linux/arm64"
+            )
+        parts = [part.lower() for part in parts]
+        if len(parts) == 1:
+            if parts[0] not in _ARCHITECTURES and parts[0] not in _ARCHITECTURE_ALIASES:
+                raise ValueError(
+                    f"{text!r} is not a platform; write os/architecture[/variant], such as linux/arm64"
+                )
+            parts.insert(0, "linux")
+        os, architecture = parts[0], parts[1]
+        variant = parts[2] if len(parts) == 3 else ""
+        os = _OS_ALIASES.get(os, os)
+        architecture, default = _ARCHITECTURE_ALIASES.get(architecture, (architecture, ""))
+        variant = variant or default
+        if architecture == "arm":
+            variant = variant or "v7"
+            if variant[0].isdigit():
+                variant = "v" + variant
+        elif architecture == "arm64" and variant in ("8", "v8"):
+            variant = ""
+        elif architecture == "amd64" and variant == "v1":
+            variant = ""
+        return cls(os, architecture, variant)
+
+    def __str__(self) -> str:
+        text = f"{self.os}/{self.architecture}"
+        return f"{text}/{self.variant}" if self.variant else text

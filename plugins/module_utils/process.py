@@ -1,0 +1,146 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Running programs so that nothing is left behind, and ending in order when told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+from .errors import Cancelled
+
+_GRACE_SECONDS = 5.0
+_WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program left: its exit ``status`` and its output as text."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Optional[Mapping[str, str]] = None,
+    cwd: Optional[str] = None,
+    stdin: str = "",
+    on_stderr_line: Optional[Callable[[str], None]] = None,
+    timeout: Optional[float] = None,
+) -> Result:
+    """Run ``argv`` (never a shell) in a process group of its own and wait for it.
+
+    ``on_stderr_line`` gets each line of standard error as it comes. Whatever ends this
+    call (an exception such as ``Cancelled``, or ``timeout`` seconds, which raises
+    ``subprocess.TimeoutExpired``), the whole group is ended first. Raises
+    ``FileNotFoundError`` where the program does not exist.
+    """
+    child = subprocess.Popen(
+        list(argv),
+        env=None if env is None else dict(env),
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+    stdout: list[str] = []
+    stderr: list[str] = []
+
+    def collect_stderr() -> None:
+        assert child.stderr is not None
+        for line in child.stderr:
+            stderr.append(line)
+            if on_stderr_line is not None:
+                on_stderr_line(line.rstrip("\n"))
+
+    def collect_stdout() -> None:
+        assert child.stdout is not None
+        stdout.append(child.stdout.read())
+
+    readers = [threading.Thread(target=target, daemon=True) for target in (collect_stderr, collect_stdout)]
+    try:
+        for reader in readers:
+            reader.start()
+        assert child.stdin is not None
+        try:
+            child.stdin.write(stdin)
+            child.stdin.close()
+        except BrokenPipeError:
+            pass
+        status = child.wait(timeout)
+    except BaseException:
+        _end_group(child)
+        raise
+    for reader in readers:
+        reader.join(_GRACE_SECONDS)
+    return Result(status, "".join(stdout), "".join(stderr))
+
+
+def _end_group(child: subprocess.Popen[str]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            child.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@contextmanager
+def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
+    """Turn SIGINT, SIGTERM, SIGHUP and the death of any ``watched`` process into ``Cancelled``.
+
+    ``Cancelled`` is raised once in the main thread, so that ``finally`` blocks clean up
+    undisturbed; later signals are ignored until the end of the block.
+    """
+    cancelled = threading.Event()
+    finished = threading.Event()
+
+    def handle(number: int, frame: object) -> None:
+        if not cancelled.is_set():
+            cancelled.set()
+            raise Cancelled()
+
+    def watch() -> None:
+        births = {pid: _birth(pid) for pid in watched}
+        while not finished.wait(_WATCH_SECONDS):
+            if any(_birth(pid) != birth for pid, birth in births.items()):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    watcher = threading.Thread(target=watch, daemon=True)
+    if watched:
+        watcher.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        if watched:
+            watcher.join(2 * _WATCH_SECONDS)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _birth(pid: int) -> str:
+    """The process's start time since boot, so that a reused id is noticed; empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]
