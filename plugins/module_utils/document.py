@@ -1,0 +1,87 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""The checked document: what to build (``target``) and how (``options``).
+
+``parameters`` makes these from what users write; ``source`` has its own room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional, Union
+
+from .platform import Platform
+from .reference import Reference
+from .secret import Secret
+
+#: A base override: a reference for the first base image, or a mapping from a stage's
+#: name or index, ``first``, ``final``, ``all``, or a reference as written in the Dockerfile,
+#: to a reference or a mapping from platform to reference.
+Override = Union[str, Mapping[str, Union[str, Mapping[str, str]]]]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A build cache kept in a registry; ``reference`` is empty for a cache inside the image."""
+
+    reference: str
+    mode: str = "min"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image (a variant). ``references`` are its full names, the first one leads.
+
+    ``platforms`` is empty where the builder's own platform is meant. ``secrets`` maps the
+    ``id`` of a ``RUN --mount=type=secret`` to its text.
+    """
+
+    references: tuple[Reference, ...]
+    base: Optional[Override] = None
+    platforms: tuple[Platform, ...] = ()
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    target: Optional[str] = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    no_cache: bool = False
+    pull: bool = False
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    cache_from: tuple[Cache, ...] = ()
+    cache_to: tuple[Cache, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The leading reference as text: what results and errors call this image."""
+        return self.references[0].familiar if self.references[0].tag != "latest" else str(self.references[0])
+
+
+@dataclass(frozen=True)
+class RegistryAccount:
+    """The registry that images are pushed to: ``host[:port]``, and who pushes."""
+
+    host: str
+    username: Optional[str] = None
+    password: Optional[Secret] = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The images of a request and the registry they go to."""
+
+    images: tuple[Image, ...]
+    registry: RegistryAccount
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret of the target, to keep them out of errors and results."""
+        found = [secret for image in self.images for secret in image.secrets.values()]
+        if self.registry.password is not None:
+            found.append(self.registry.password)
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What concerns the whole request. ``builder`` names an existing buildx builder."""
+
+    builder: Optional[str] = None

@@ -1,0 +1,476 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""From the document as users write it to checked data, with every fault at once.
+
+Each fault is ``path: what is wrong``, such as
+``target.images[1].platforms[0]: 'linux' is not a platform; …``. No key is silently
+ignored. ``null`` means the same as leaving a key out, since TOSCA passes optional
+properties so.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Callable, Optional, TypeVar
+
+from .document import Cache, Image, Options, Override, RegistryAccount, Target
+from .errors import ParameterError
+from .git_source import check_url
+from .platform import Platform
+from .reference import DOCKER_HUB, Reference, is_registry_host, is_repository_path, is_tag
+from .secret import Secret, read
+from .source import GitRepo
+
+_T = TypeVar("_T")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_LATER = {
+    "dockerfile": "the source 'dockerfile' is not supported yet; use git_repo",
+    "build_context": "the source 'build_context' is not supported yet; use git_repo",
+    "tar": "the source 'tar' is not supported yet; use git_repo",
+}
+
+
+class _Faults(list[str]):
+    """The faults found so far, and the checks that add to them."""
+
+    def add(self, path: str, what: str) -> None:
+        self.append(f"{path}: {what}")
+
+    def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
+        """``value`` as a mapping without its nulls; keys that are not ``known`` are faults."""
+        if not isinstance(value, Mapping):
+            self.add(path, f"a mapping is wanted, not {_kind(value)}")
+            return {}
+        names = list(known)
+        for key in value:
+            if not isinstance(key, str):
+                self.add(path, f"the key {key!r} is {_kind(key)}; put it in quotes")
+            elif names and key not in names:
+                near = difflib.get_close_matches(key, names, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
+                self.add(f"{path}.{key}", f"unknown key; {hint}")
+        return {key: item for key, item in value.items() if item is not None and isinstance(key, str)}
+
+    def sequence(self, path: str, value: Any) -> Sequence[Any]:
+        if isinstance(value, (list, tuple)):
+            return value
+        if value is not None:
+            self.add(path, f"a list is wanted, not {_kind(value)}")
+        return ()
+
+    def text(self, path: str, value: Any, *, lines: bool = False, empty: bool = False) -> Optional[str]:
+        """``value`` as text; numbers are faults because YAML changes them (3.10 is 3.1)."""
+        if not isinstance(value, str):
+            hint = "; put it in quotes" if isinstance(value, (int, float)) else ""
+            self.add(path, f"text is wanted, not {_kind(value)}{hint}")
+            return None
+        if not value and not empty:
+            self.add(path, "must not be empty")
+            return None
+        if "\0" in value or (not lines and _CONTROL.search(value)):
+            self.add(path, "must not contain line ends or other control characters")
+            return None
+        return value
+
+    def flag(self, path: str, value: Any) -> bool:
+        if not isinstance(value, bool):
+            self.add(path, f"true or false is wanted, not {_kind(value)}")
+            return False
+        return value
+
+    def made(self, path: str, make: Callable[[Any], _T], value: Any) -> Optional[_T]:
+        """``make(value)``, with its ``ValueError`` as a fault."""
+        try:
+            return make(value)
+        except ValueError as error:
+            self.add(path, str(error))
+            return None
+
+    def texts(self, path: str, value: Any, *, key: re.Pattern[str], what: str) -> dict[str, str]:
+        """A mapping from names to texts; whole numbers count as text."""
+        found = {}
+        for name, item in self.mapping(path, value).items():
+            where = f"{path}.{name}"
+            if not key.match(name):
+                self.add(path, f"{name!r} is not {what}")
+            if isinstance(item, int) and not isinstance(item, bool):
+                item = str(item)
+            text = self.text(where, item, lines=True, empty=True)
+            if text is not None:
+                found[name] = text
+        return found
+
+    def raise_if_any(self) -> None:
+        if self:
+            raise ParameterError(self)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"the truth value {str(value).lower()}"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, (list, tuple)) else "a mapping"
+
+
+def check_source(raw: Any) -> GitRepo:
+    """The source. Raises ``ParameterError`` with every fault."""
+    faults = _Faults()
+    source = _source(faults, raw)
+    faults.raise_if_any()
+    assert source is not None
+    return source
+
+
+def check_target(raw: Any, options: Any = None) -> tuple[Target, Options]:
+    """The target and the options. Raises ``ParameterError`` with every fault of both."""
+    faults = _Faults()
+    target = _target(faults, raw)
+    checked = _options(faults, options)
+    faults.raise_if_any()
+    assert target is not None
+    return target, checked
+
+
+def check_document(source: Any, target: Any, options: Any = None) -> tuple[GitRepo, Target, Options]:
+    """The whole document. Raises ``ParameterError`` with every fault of all its parts."""
+    faults = _Faults()
+    checked_source = _source(faults, source)
+    checked_target = _target(faults, target)
+    checked_options = _options(faults, options)
+    faults.raise_if_any()
+    assert checked_source is not None and checked_target is not None
+    return checked_source, checked_target, checked_options
+
+
+def check_registry(raw: Any) -> RegistryAccount:
+    """``url``, ``username`` and ``password`` of a registry. Raises ``ParameterError``."""
+    faults = _Faults()
+    account, prefix = _registry(faults, "registry", raw)
+    if account is not None and prefix:
+        faults.add("registry.url", "only a host and a port are wanted here")
+    faults.raise_if_any()
+    assert account is not None
+    return account
+
+
+def with_secrets_read(source: Any, target: Any) -> tuple[Any, Any]:
+    """Copies of a checked document's parts in which ``{env: …}`` and ``{file: …}`` are read.
+
+    For a document that is checked where it was written and built on another machine.
+    """
+    return _read_in(source, ("git_repo", "password")), _read_in(
+        _read_in(target, ("registry", "password")), ("images", "*", "secrets", "*")
+    )
+
+
+def _read_in(value: Any, path: tuple[str, ...]) -> Any:
+    if not path:
+        return None if value is None else read(value).reveal()
+    if isinstance(value, Mapping):
+        return {
+            key: _read_in(item, path[1:]) if path[0] in (key, "*") else item for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)) and path[0] == "*":
+        return [_read_in(item, path[1:]) for item in value]
+    return value
+
+
+def _source(faults: _Faults, raw: Any) -> Optional[GitRepo]:
+    if raw is None:
+        faults.add("source", "is missing; it says where the Dockerfile comes from, such as git_repo")
+        return None
+    parts = faults.mapping("source", raw, ("git_repo", *_LATER))
+    for key, what in _LATER.items():
+        if key in parts:
+            faults.add(f"source.{key}", what)
+    if "git_repo" not in parts:
+        if not faults:
+            faults.add("source", "one kind of source is wanted: git_repo")
+        return None
+    return _git_repo(faults, "source.git_repo", parts["git_repo"])
+
+
+def _git_repo(faults: _Faults, path: str, raw: Any) -> Optional[GitRepo]:
+    names = (
+        "url",
+        "version",
+        "username",
+        "password",
+        "ssh_key_file",
+        "ssh_known_hosts_file",
+        "dockerfile",
+        "workdir",
+    )
+    parts = faults.mapping(path, raw, names)
+    before = len(faults)
+    if "url" not in parts:
+        faults.add(f"{path}.url", "is missing")
+    texts = {
+        name: faults.text(f"{path}.{name}", parts[name])
+        for name in names
+        if name in parts and name != "password"
+    }
+    url = texts.get("url")
+    if url:
+        faults.made(f"{path}.url", check_url, url)
+    version = texts.get("version")
+    if version and (version.startswith("-") or re.search(r"[\s~^:?*\[\\]|\.\.|@\{", version)):
+        faults.add(f"{path}.version", f"{version!r} is not a branch, a tag, HEAD or a commit")
+    for name in ("dockerfile", "workdir"):
+        _relative(faults, f"{path}.{name}", texts.get(name))
+    password = _secret(faults, f"{path}.password", parts.get("password"))
+    if texts.get("username") and password is None and url and url.startswith("http"):
+        faults.add(f"{path}.password", "is missing; a username alone gives no access")
+    if len(faults) > before or not url:
+        return None
+    given = {name: text for name, text in texts.items() if text is not None}
+    return GitRepo(**given, password=password)
+
+
+def _relative(faults: _Faults, path: str, text: Optional[str]) -> None:
+    if text is not None and (text.startswith("/") or ".." in text.split("/")):
+        faults.add(path, f"{text!r} leaves the source; give a relative path inside it")
+
+
+def _secret(faults: _Faults, path: str, value: Any, *, lines: bool = False) -> Optional[Secret]:
+    if value is None:
+        return None
+    secret = faults.made(path, read, value)
+    if secret is None:
+        return None
+    if not lines and _CONTROL.search(secret.reveal()):
+        faults.add(path, "must not contain line ends or other control characters")
+    elif not secret.reveal():
+        faults.add(path, "must not be empty")
+    return secret
+
+
+def _target(faults: _Faults, raw: Any) -> Optional[Target]:
+    if raw is None:
+        faults.add("target", "is missing; it says which images to build and where to push them")
+        return None
+    parts = faults.mapping("target", raw, ("images", "registry"))
+    account, prefix = _registry(faults, "target.registry", parts.get("registry"))
+    items = faults.sequence("target.images", parts.get("images"))
+    if not items and (parts.get("images") is None or isinstance(parts["images"], (list, tuple))):
+        faults.add("target.images", "is missing; at least one image is wanted")
+    images = [_image(faults, f"target.images[{n}]", item, account, prefix) for n, item in enumerate(items)]
+    owners: dict[str, int] = {}
+    for number, image in enumerate(images):
+        for reference in image.references if image else ():
+            first = owners.setdefault(str(reference), number)
+            if first != number:
+                faults.add(
+                    f"target.images[{number}]", f"{reference} is the reference of target.images[{first}] too"
+                )
+    if account is None:
+        return None
+    return Target(tuple(image for image in images if image), account)
+
+
+def _registry(faults: _Faults, path: str, raw: Any) -> tuple[Optional[RegistryAccount], str]:
+    """The account, and the folder in the registry that ``url`` names after its host."""
+    if raw is None:
+        faults.add(path, "is missing; give at least its url, such as docker.io")
+        return None, ""
+    parts = faults.mapping(path, raw, ("url", "username", "password"))
+    if "url" not in parts:
+        faults.add(f"{path}.url", "is missing")
+    url = faults.text(f"{path}.url", parts["url"]) if "url" in parts else None
+    host, _, prefix = re.sub(r"\Ahttps?://", "", url or "").rstrip("/").partition("/")
+    if host in ("index.docker.io", "registry-1.docker.io", "hub.docker.com"):
+        host, prefix = DOCKER_HUB, ""
+    if url and (not is_registry_host(host) or (prefix and not is_repository_path(prefix))):
+        faults.add(f"{path}.url", f"{url!r} is not a registry; write host or host:port")
+        host = ""
+    username = faults.text(f"{path}.username", parts["username"]) if "username" in parts else None
+    password = _secret(faults, f"{path}.password", parts.get("password"))
+    if username and "password" not in parts:
+        faults.add(f"{path}.password", "is missing; a username alone gives no access")
+    if username is None and "username" not in parts and "password" in parts:
+        faults.add(f"{path}.username", "is missing; a password alone gives no access")
+    if username and ":" in username:
+        faults.add(f"{path}.username", "must not contain a colon")
+    return (RegistryAccount(host, username, password), prefix) if host else (None, "")
+
+
+_IMAGE_KEYS = (
+    "image",
+    "tag",
+    "tags",
+    "base",
+    "platforms",
+    "build_args",
+    "target",
+    "labels",
+    "annotations",
+    "no_cache",
+    "pull",
+    "secrets",
+    "cache_from",
+    "cache_to",
+)
+_ANY_KEY = re.compile(r"[^\s=\x00-\x1f]+\Z")
+
+
+def _image(
+    faults: _Faults, path: str, raw: Any, account: Optional[RegistryAccount], prefix: str
+) -> Optional[Image]:
+    parts = faults.mapping(path, raw, _IMAGE_KEYS)
+    if not isinstance(raw, Mapping):
+        return None
+    repository = _repository(faults, path, parts, account, prefix)
+    tags = _tags(faults, path, parts)
+    target = faults.text(f"{path}.target", parts["target"]) if "target" in parts else None
+    if target is not None and not _NAME.match(target):
+        faults.add(f"{path}.target", f"{target!r} is not the name or index of a stage")
+    image = Image(
+        references=tuple(
+            Reference(account.host, repository, tag) for tag in tags if account and repository
+        ),
+        base=_override(faults, f"{path}.base", parts["base"]) if "base" in parts else None,
+        platforms=_platforms(faults, f"{path}.platforms", parts.get("platforms")),
+        build_args=faults.texts(
+            f"{path}.build_args", parts.get("build_args", {}), key=_ARGUMENT, what="the name of an argument"
+        ),
+        target=target,
+        labels=faults.texts(f"{path}.labels", parts.get("labels", {}), key=_ANY_KEY, what="the name of a label"),
+        annotations=faults.texts(
+            f"{path}.annotations",
+            parts.get("annotations", {}),
+            key=_ANY_KEY,
+            what="the name of an annotation",
+        ),
+        no_cache=faults.flag(f"{path}.no_cache", parts.get("no_cache", False)),
+        pull=faults.flag(f"{path}.pull", parts.get("pull", False)),
+        secrets=_secrets(faults, f"{path}.secrets", parts.get("secrets", {})),
+        cache_from=_caches(faults, f"{path}.cache_from", parts.get("cache_from"), to=False),
+        cache_to=_caches(faults, f"{path}.cache_to", parts.get("cache_to"), to=True),
+    )
+    return image if image.references else None
+
+
+def _repository(
+    faults: _Faults, path: str, parts: Mapping[str, Any], account: Optional[RegistryAccount], prefix: str
+) -> str:
+    if "image" not in parts:
+        faults.add(f"{path}.image", "is missing")
+        return ""
+    name = faults.text(f"{path}.image", parts["image"])
+    if name is None:
+        return ""
+    if not is_repository_path(name):
+        hint = "; write the tag as tag" if ":" in name else ""
+        faults.add(
+            f"{path}.image",
+            f"{name!r} is not a repository name: lower-case letters and digits with single . _ - "
+            f"or / between them are wanted{hint}",
+        )
+        return ""
+    if account is None:
+        return ""
+    repository = f"{prefix}/{name}" if prefix else name
+    return f"library/{repository}" if account.host == DOCKER_HUB and "/" not in repository else repository
+
+
+def _tags(faults: _Faults, path: str, parts: Mapping[str, Any]) -> list[str]:
+    places = [(f"{path}.tag", parts["tag"])] if "tag" in parts else []
+    places += [
+        (f"{path}.tags[{n}]", tag) for n, tag in enumerate(faults.sequence(f"{path}.tags", parts.get("tags")))
+    ]
+    tags: list[str] = []
+    for where, value in places:
+        tag = faults.text(where, value)
+        if tag is not None and not is_tag(tag):
+            faults.add(
+                where, f"{tag!r} is not a tag: up to 128 letters, digits and _ . - are wanted, no . or - first"
+            )
+        elif tag is not None and tag not in tags:
+            tags.append(tag)
+    return tags if places else ["latest"]
+
+
+def _platforms(faults: _Faults, path: str, value: Any) -> tuple[Platform, ...]:
+    found: list[Platform] = []
+    for number, item in enumerate(faults.sequence(path, value)):
+        where = f"{path}[{number}]"
+        text = faults.text(where, item)
+        platform = faults.made(where, Platform.parse, text) if text is not None else None
+        if platform is not None and platform in found:
+            faults.add(where, f"{platform} is listed twice")
+        elif platform is not None:
+            found.append(platform)
+    return tuple(found)
+
+
+def _override(faults: _Faults, path: str, value: Any) -> Optional[Override]:
+    if isinstance(value, str):
+        return _base_reference(faults, path, value)
+    override: dict[str, Any] = {}
+    if not isinstance(value, Mapping):
+        faults.add(path, f"a reference or a mapping is wanted, not {_kind(value)}")
+    elif not value:
+        faults.add(path, "must not be empty")
+    for key, item in faults.mapping(path, value).items() if isinstance(value, Mapping) else ():
+        where = f"{path}.{key}"
+        if isinstance(item, Mapping):
+            override[key] = {
+                str(faults.made(f"{where}.{platform}", Platform.parse, platform)): _base_reference(
+                    faults, f"{where}.{platform}", reference
+                )
+                for platform, reference in faults.mapping(where, item).items()
+            }
+        else:
+            override[key] = _base_reference(faults, where, item)
+    return override
+
+
+def _base_reference(faults: _Faults, path: str, value: Any) -> str:
+    text = faults.text(path, value)
+    if text is not None:
+        faults.made(path, Reference.parse, text)
+    return text or ""
+
+
+def _secrets(faults: _Faults, path: str, value: Any) -> dict[str, Secret]:
+    found = {}
+    for name, item in faults.mapping(path, value).items():
+        if not _NAME.match(name):
+            faults.add(path, f"{name!r} is not the id of a secret")
+        secret = _secret(faults, f"{path}.{name}", item, lines=True)
+        if secret is not None:
+            found[name] = secret
+    return found
+
+
+def _caches(faults: _Faults, path: str, value: Any, *, to: bool) -> tuple[Cache, ...]:
+    found: list[Cache] = []
+    for number, item in enumerate(faults.sequence(path, value)):
+        where = f"{path}[{number}]"
+        if to and item == "inline":
+            found.append(Cache(""))
+            continue
+        known = ("ref", "mode") if to else ("ref",)
+        parts = {"ref": item} if isinstance(item, str) else faults.mapping(where, item, known)
+        mode = parts.get("mode", "min")
+        if mode not in ("min", "max"):
+            faults.add(f"{where}.mode", f"min or max is wanted, not {mode!r}")
+        reference = _base_reference(faults, f"{where}.ref", parts.get("ref"))
+        found.append(Cache(reference, str(mode)))
+    return tuple(found)
+
+
+def _options(faults: _Faults, raw: Any) -> Options:
+    parts = faults.mapping("options", raw if raw is not None else {}, ("builder",))
+    builder = faults.text("options.builder", parts["builder"]) if "builder" in parts else None
+    if builder is not None and not _NAME.match(builder):
+        faults.add("options.builder", f"{builder!r} is not the name of a builder")
+    return Options(builder=builder)
