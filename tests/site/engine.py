@@ -1,5 +1,5 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""The build site that the tests use: a Docker Engine, buildx, and the registry that mirrors Docker Hub for it.
+"""The build site of the tests: a Docker Engine, buildx, and the registry that mirrors Docker Hub for it.
 
 Environment variables name another site than the product's own: ``DOCKER_HOST``,
 ``IMAGE_BUILDER_TEST_BUILDX`` (the buildx binary) and ``IMAGE_BUILDER_TEST_REGISTRY`` (``host:port``).

@@ -1,0 +1,198 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Watching for secrets where they must not be, and for what a build leaves behind."""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import os
+import secrets
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Optional
+
+_SAMPLE_SECONDS = 0.02
+_CHUNK = 1 << 20
+_PR_SET_CHILD_SUBREAPER = 36
+# The places of a home folder where programs keep credentials, caches and temporary files.
+_HOME = (".docker", ".ansible", ".cache", ".config", ".opera", ".ssh", ".gnupg", ".local/share")
+_SKIPPED = {"pip", "uv", "mypy", "ruff", "molecule", "node", "__pycache__"}
+
+
+def new_secret() -> str:
+    """A password nobody else has, with every character that a careless program trips over."""
+    return f"{secrets.token_hex(12)}:/@%41 &'\"$HOME#{{{{ 7*7 }}}}\\"
+
+
+def traces(secret: str) -> list[bytes]:
+    """The byte strings whose presence gives ``secret`` away: its start as text and in Base64.
+
+    The first characters are those that no quoting changes, so they are found in URLs and JSON too;
+    Base64 is searched for at each of the three places where the secret can begin in a longer text.
+    """
+    start = secret.split(":")[0].encode()
+    found = [start]
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + start)
+        found.append(encoded[(0, 2, 3)[shift] : len(encoded) // 4 * 4 - 4])
+    return found
+
+
+@dataclass
+class Watch:
+    """What a test is watched for. ``tmp`` is its TMPDIR, ``home`` its HOME, ``since`` when it began."""
+
+    secrets: list[str]
+    tmp: Path
+    home: Path
+    since: float = field(default_factory=time.time)
+    arguments: set[bytes] = field(default_factory=set)
+    outputs: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
+    #: Files in which the test itself wrote a secret.
+    own: list[Path] = field(default_factory=list)
+
+    def assert_no_leak(self) -> None:
+        """Assert that no secret is in a process's arguments, an output, or a file."""
+        marks = [mark for secret in self.secrets for mark in traces(secret)]
+        assert marks, "a sweep without secrets finds nothing"
+        shown = [line for line in self.arguments if _holds(line, marks)]
+        assert not shown, f"a secret was in the arguments of a process: {shown}"
+        said = [text for text in self.outputs if _holds(text.encode(), marks)]
+        assert not said, f"a secret was in the output: {said}"
+        own = {path.resolve() for path in self.own}
+        files = [path for path in self._files() if path.resolve() not in own and _file_holds(path, marks)]
+        assert not files, f"a secret was left in {files}"
+
+    def assert_nothing_left(self) -> None:
+        """Assert that neither a workspace, nor a process, nor anything else temporary is left."""
+        running = _until_gone()
+        assert not running, f"processes are still running: {running}"
+        left = [path for path in self.tmp.rglob("*") if path not in self.own]
+        assert not left, f"left in the temporary folder: {left}"
+        system = [path for path in Path("/tmp").glob("image-builder-*") if _changed(path) >= self.since]
+        assert not system, f"workspaces are left: {system}"
+
+    def _files(self) -> Iterator[Path]:
+        yield from _files_under(self.home, self.since)
+        for folder in self.folders:
+            yield from _files_under(folder, 0)
+        for name in (tempfile.gettempdir(), "/var/tmp", "/dev/shm"):
+            yield from _files_under(Path(name), self.since)
+        real = Path.home()
+        for name in _HOME:
+            yield from _files_under(real / name, self.since)
+        yield from (path for path in real.glob(".*") if path.is_file() and _changed(path) >= self.since)
+
+
+@contextmanager
+def watched(secrets_: Iterable[str], tmp: Path, home: Path) -> Iterator[Watch]:
+    """Sample the arguments of all processes until the end of the block."""
+    watch = Watch(list(secrets_), tmp, home)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    finished = threading.Event()
+
+    def sample() -> None:
+        kernel = {entry for entry in os.listdir("/proc") if entry.isdigit() and not _arguments(entry)}
+        while not finished.wait(_SAMPLE_SECONDS):
+            for entry in os.listdir("/proc"):
+                if entry.isdigit() and entry not in kernel:
+                    watch.arguments.add(_arguments(entry))
+
+    sampler = threading.Thread(target=sample, daemon=True)
+    sampler.start()
+    try:
+        yield watch
+    finally:
+        finished.set()
+        sampler.join()
+
+
+def _arguments(pid: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def descendants(pid: Optional[int] = None) -> dict[int, str]:
+    """The living processes below ``pid`` (this process), orphans included, with their arguments."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                status = Path("/proc", entry, "stat").read_text(errors="replace")
+            except OSError:
+                continue
+            state, parent = status.rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                parents.setdefault(int(parent), []).append(int(entry))
+    found: dict[int, str] = {}
+    waiting = [pid or os.getpid()]
+    while waiting:
+        for child in parents.get(waiting.pop(), []):
+            found[child] = _arguments(str(child)).replace(b"\0", b" ").decode(errors="replace")
+            waiting.append(child)
+    return found
+
+
+#: Processes that belong to the test run itself: servers that fixtures started.
+_known: set[int] = set()
+
+
+def remember_processes() -> None:
+    """Take the processes that run now for those of fixtures."""
+    _known.update(descendants())
+
+
+def _until_gone(seconds: float = 5) -> dict[int, str]:
+    deadline = time.monotonic() + seconds
+    while True:
+        left = {pid: what for pid, what in descendants().items() if pid not in _known}
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.lstat().st_ctime
+    except OSError:
+        return 0
+
+
+def _files_under(folder: Path, since: float) -> Iterator[Path]:
+    for parent, names, files in os.walk(folder):
+        names[:] = [name for name in names if name not in _SKIPPED]
+        for name in files:
+            try:
+                status = os.lstat(os.path.join(parent, name))
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) and status.st_ctime >= since:
+                yield Path(parent, name)
+
+
+def _holds(data: bytes, marks: list[bytes]) -> bool:
+    return any(mark in data for mark in marks)
+
+
+def _file_holds(path: Path, marks: list[bytes]) -> bool:
+    overlap = max(map(len, marks))
+    try:
+        with path.open("rb") as file:
+            tail = b""
+            while block := file.read(_CHUNK):
+                if _holds(tail + block, marks):
+                    return True
+                tail = block[-overlap:]
+    except OSError:
+        return False
+    return False

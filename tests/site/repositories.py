@@ -1,0 +1,80 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Git repositories to build from, made on the spot, as users' own ones look."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+# Nobody's own configuration, and the same commits each time.
+_ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "HOME": "/nonexistent",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "A. Author",
+    "GIT_AUTHOR_EMAIL": "author@example.org",
+    "GIT_AUTHOR_DATE": "1700000000 +0000",
+    "GIT_COMMITTER_NAME": "A. Author",
+    "GIT_COMMITTER_EMAIL": "author@example.org",
+    "GIT_COMMITTER_DATE": "1700000000 +0000",
+}
+
+#: What the public payloads build: any base, a program of the platform run during the build.
+GENERIC_REPO = {
+    "Dockerfile": """\
+FROM python:3.6-alpine
+COPY app.py /app/app.py
+RUN uname -m > /arch
+CMD ["cat", "/app/app.py"]
+""",
+    "app.py": "print('generic_repo')\n",
+    "README.md": "# generic_repo\n",
+}
+
+#: What the private payload builds: the Dockerfile lies outside the folder that it builds from.
+GENERIC_REPO_2 = {
+    "docker_dir/Dockerfile": """\
+FROM python:3.6-alpine
+COPY . /code
+RUN uname -m > /arch
+""",
+    "code_dir/main.py": "print('generic-repo-2')\n",
+    "code_dir/lib/part.py": "PART = 1\n",
+    "elsewhere/outside.txt": "must not reach the image\n",
+}
+
+
+def repository(folder: Path, files: Mapping[str, str], *, bare: bool = False, branch: str = "main") -> str:
+    """Make ``folder`` a git repository with one commit of ``files`` (path to text); returns the commit.
+
+    ``bare`` makes it one that a server serves, without a working tree.
+    """
+    work = folder.with_name(f"{folder.name}.work") if bare else folder
+    git(folder.parent, "init", "--quiet", f"--initial-branch={branch}", str(work))
+    commit = add_commit(work, files)
+    if bare:
+        git(folder.parent, "clone", "--quiet", "--bare", str(work), str(folder))
+    return commit
+
+
+def add_commit(work: Path, files: Mapping[str, str], message: str = "Add files") -> str:
+    """Commit ``files`` in the working tree ``work``; returns the commit."""
+    for name, text in files.items():
+        path = work / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    git(work, "add", "--all")
+    git(work, "commit", "--quiet", f"--message={message}")
+    return git(work, "rev-parse", "HEAD")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in ``folder`` apart from the user's configuration; returns its output."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, env=_ENVIRONMENT, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
