@@ -57,7 +57,7 @@ class Workspace:
         try:
             path = tempfile.mkdtemp(prefix=PREFIX, dir=os.path.realpath(root or tempfile.gettempdir()))
         except OSError as error:
-            raise _unusable(root or tempfile.gettempdir(), error) from None
+            raise unusable(root or tempfile.gettempdir(), error) from None
         try:
             lock = os.open(os.path.join(path, _MARKER), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -66,7 +66,7 @@ class Workspace:
             os.mkdir(workspace.context)
         except OSError as error:
             remove_tree(path)
-            raise _unusable(path, error) from None
+            raise unusable(path, error) from None
         except BaseException:
             remove_tree(path)
             raise
@@ -93,7 +93,7 @@ class Workspace:
                 "no_workspace", f"There is no workspace at {path}.", hint="Fetch the source again."
             ) from None
         except OSError as error:
-            raise _unusable(path, error) from None
+            raise unusable(path, error) from None
         workspace = cls(os.path.realpath(path), lock)
         workspace._mark("working")
         return workspace
@@ -247,20 +247,16 @@ def _is_stale(lock: int) -> bool:
     return age > HANDED_ON_SECONDS if handed_on else True
 
 
-def _unusable(path: str, error: OSError) -> SourceError:
+def unusable(path: str, error: OSError) -> SourceError:
+    """The error for what the system refused under ``path``: ``disk_full`` or ``workspace_unusable``."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return disk_full(path)
+        return SourceError(
+            "disk_full",
+            f"There is no space left under {path}.",
+            hint="Free some, or give a directory on another file system as 'custom_workdir'.",
+        )
     return SourceError(
         "workspace_unusable",
         f"{path} cannot be used as a workspace: {error.strerror}.",
         hint="Give a directory of your own as 'custom_workdir'.",
-    )
-
-
-def disk_full(path: str) -> SourceError:
-    """The error for a full file system or quota under ``path``."""
-    return SourceError(
-        "disk_full",
-        f"There is no space left under {path}.",
-        hint="Free some, or give a directory on another file system as 'custom_workdir'.",
     )
