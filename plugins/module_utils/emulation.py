@@ -1,0 +1,163 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Which platforms' programs this machine's kernel runs, and registering emulators for the rest.
+
+Only entries with the F flag count: the kernel then holds the emulator open, so it works
+inside an image that does not have it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+
+# For each architecture, QEMU's name and how its programs begin: ELF class, byte order, e_machine.
+# Source: the ELF specification, e_ident and e_machine.
+_ARCHITECTURES: Mapping[str, Tuple[str, Tuple[int, int, int]]] = {
+    "386": ("i386", (1, 1, 3)),
+    "amd64": ("x86_64", (2, 1, 62)),
+    "arm": ("arm", (1, 1, 40)),
+    "arm64": ("aarch64", (2, 1, 183)),
+    "loong64": ("loongarch64", (2, 1, 258)),
+    "mips64": ("mips64", (2, 2, 8)),
+    "mips64le": ("mips64el", (2, 1, 8)),
+    "ppc64": ("ppc64", (2, 2, 21)),
+    "ppc64le": ("ppc64le", (2, 1, 21)),
+    "riscv64": ("riscv64", (2, 1, 243)),
+    "s390x": ("s390x", (2, 2, 22)),
+}
+_MACHINES = {
+    "x86_64": "amd64",
+    "i686": "386",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "ppc64le": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+    "loongarch64": "loong64",
+}
+
+
+class EmulationError(Exception):
+    """An emulator could not be registered; the text says which and what to do."""
+
+
+def architecture(platform: str) -> str:
+    parts = platform.split("/")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def _runs_386() -> bool:
+    """Whether the kernel runs 32-bit x86 programs: asked of it, with one that only exits."""
+    # mov eax, 1; xor ebx, ebx; int 0x80
+    code = b"\xb8\x01\x00\x00\x00\x31\xdb\xcd\x80"
+    address, offset = 0x08048000, 52 + 32
+    header = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
+    header += struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, address + offset, 52, 0, 0, 52, 32, 1, 0, 0, 0)
+    segment = struct.pack("<IIIIIIII", 1, 0, address, address, offset + len(code), offset + len(code), 5, 4096)
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "exit"
+        program.write_bytes(header + segment + code)
+        program.chmod(0o755)
+        try:
+            return subprocess.run([str(program)], stdin=subprocess.DEVNULL).returncode == 0
+        except OSError:
+            return False
+
+
+def _native() -> List[str]:
+    machine = _MACHINES.get(os.uname().machine, os.uname().machine)
+    if machine == "amd64" and _runs_386():
+        return ["amd64", "386"]
+    return ["arm64", "arm"] if machine == "arm64" else [machine]
+
+
+def _identity(magic: str) -> Tuple[int, int, int]:
+    """Class, byte order and machine of an entry's magic, which is hexadecimal."""
+    head = bytes.fromhex(magic).ljust(20, b"\0")
+    return head[4], head[5], int.from_bytes(head[18:20], "big" if head[5] == 2 else "little")
+
+
+def _emulated(binfmt: Path) -> List[str]:
+    entries = []
+    for path in binfmt.iterdir() if binfmt.is_dir() else ():
+        if path.name in ("register", "status"):
+            continue
+        text = path.read_text()
+        flags = re.search(r"^flags: (\w*)", text, re.MULTILINE)
+        magic = re.search(r"^magic (7f454c46[0-9a-f]+)$", text, re.MULTILINE)
+        if text.startswith("enabled") and magic and flags and "F" in flags[1]:
+            entries.append(_identity(magic[1]))
+    return [name for name, (_, identity) in _ARCHITECTURES.items() if identity in entries]
+
+
+def runnable(platforms: Sequence[str], binfmt: Path = BINFMT) -> List[str]:
+    """Those of ``platforms`` whose programs run here, natively or emulated."""
+    known = {*_native(), *_emulated(binfmt)}
+    return [platform for platform in platforms if architecture(platform) in known]
+
+
+def mount() -> bool:
+    """Mount binfmt_misc; whether that was needed."""
+    if (BINFMT / "register").exists():
+        return False
+    done = subprocess.run(
+        ["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise EmulationError(f"cannot mount {BINFMT}, which registers emulators: {done.stdout.strip()}")
+    return True
+
+
+def unmount() -> None:
+    subprocess.run(["umount", str(BINFMT)], stderr=subprocess.DEVNULL)
+
+
+def registrations(root: Path) -> Dict[str, str]:
+    """The registration lines, by QEMU's architecture, of a qemu package unpacked at ``root``."""
+    found = {}
+    for path in (root / "usr/lib/binfmt.d").glob("qemu-*.conf"):
+        line = next((line for line in path.read_text().splitlines() if line.startswith(":")), None)
+        if line:
+            found[path.stem[len("qemu-") :]] = line
+    return found
+
+
+def register(platform: str, lines: Mapping[str, str], root: Path, prefix: str) -> Optional[str]:
+    """Register the emulator for ``platform`` from the package at ``root``; the name of the entry."""
+    name = architecture(platform)
+    qemu = _ARCHITECTURES[name][0] if name in _ARCHITECTURES else name
+    if qemu not in lines:
+        raise EmulationError(
+            f"this machine cannot run {platform}, and its distribution's qemu brings no emulator for it; "
+            f"leave it out of the platforms, or register one for {qemu} yourself"
+        )
+    entry = f"{prefix}-{qemu}"
+    _, _, kind, offset, magic, mask, interpreter, flags = lines[qemu].split(":")
+    path = root / interpreter.lstrip("/")
+    if not path.exists():
+        raise EmulationError(f"the qemu package names {interpreter}, which it does not hold")
+    flags = flags if "F" in flags else flags + "F"
+    if (BINFMT / entry).exists():
+        (BINFMT / entry).write_text("-1")
+    # The kernel itself reads the \x escapes, so the line goes to it as the package has it.
+    (BINFMT / "register").write_text(f":{entry}:{kind}:{offset}:{magic}:{mask}:{path}:{flags}")
+    return entry
+
+
+def unregister(prefix: str) -> List[str]:
+    """Remove the entries that :func:`register` made with ``prefix``; their names."""
+    names = {f"{prefix}-{qemu}" for qemu, _ in _ARCHITECTURES.values()}
+    gone = [path for path in BINFMT.iterdir() if path.name in names] if BINFMT.is_dir() else []
+    for path in gone:
+        path.write_text("-1")
+    return sorted(path.name for path in gone)
