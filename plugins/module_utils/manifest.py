@@ -1,0 +1,158 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Manifests and indexes, read from the bytes a registry gives.
+
+Source of the rules: OCI image specification 1.1, and Docker's older media types for the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from .platform import Platform
+from .reference import Reference
+
+INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_CONFIG_TYPES = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
+# What BuildKit marks attestation manifests with.
+_ATTESTATION = "vnd.docker.reference.type"
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a registry holds for a reference: an index, or the manifest of one image.
+
+    ``annotations`` are those at the top. ``platforms`` maps each platform to the digest of
+    its own manifest, attestations left out; it is empty for what is no image.
+    """
+
+    reference: Reference
+    digest: str
+    media_type: str
+    annotations: Mapping[str, str]
+    platforms: Mapping[Platform, str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of an index. ``platform`` is ``None`` where the index does not say it."""
+
+    digest: str
+    platform: Optional[Platform]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A manifest or index as it was read: ``entries`` for an index, ``config`` (a digest) for an image."""
+
+    media_type: str
+    annotations: Mapping[str, str]
+    entries: tuple[Entry, ...] = ()
+    config: Optional[str] = None
+
+
+def is_digest(text: str) -> bool:
+    """Whether ``text`` is a digest that can be verified here."""
+    return bool(_DIGEST.match(text))
+
+
+def matches(body: bytes, digest: str) -> bool:
+    """Whether ``digest`` is the digest of ``body``."""
+    algorithm, _, value = digest.partition(":")
+    return is_digest(digest) and hashlib.new(algorithm, body).hexdigest() == value
+
+
+def parse(body: bytes, content_type: str) -> Content:
+    """Read a manifest or index; ``content_type`` counts where the content does not name its own type.
+
+    Raises ``ValueError`` with the end of a sentence.
+    """
+    content = _json_object(body)
+    media_type = content.get("mediaType") or content_type.partition(";")[0].strip()
+    lists, describes = "manifests" in content, "config" in content or "layers" in content
+    # A document that can be read as both is an attack: CVE-2021-41190.
+    if media_type in INDEX_TYPES and not describes:
+        return Content(media_type, _texts(content.get("annotations")), _entries(content.get("manifests")))
+    if media_type in MANIFEST_TYPES and not lists:
+        config = content.get("config")
+        digest = (
+            _digest(config) if isinstance(config, dict) and config.get("mediaType") in _CONFIG_TYPES else None
+        )
+        return Content(media_type, _texts(content.get("annotations")), config=digest)
+    if content.get("schemaVersion") == 1:
+        raise ValueError("it is in the old format 1 that BuildKit no longer reads")
+    raise ValueError("it is neither an index nor the manifest of an image")
+
+
+def platform_of(config: bytes) -> Optional[Platform]:
+    """The platform that an image's config names. Raises ``ValueError`` with the end of a sentence."""
+    return _platform(_json_object(config))
+
+
+def _entries(manifests: Any) -> tuple[Entry, ...]:
+    if not isinstance(manifests, list):
+        raise ValueError("its list of manifests is missing")
+    found = []
+    for descriptor in manifests:
+        if not isinstance(descriptor, dict):
+            raise ValueError("its list of manifests is damaged")
+        if descriptor.get("mediaType") not in MANIFEST_TYPES or _ATTESTATION in _texts(
+            descriptor.get("annotations")
+        ):
+            continue
+        digest, named = _digest(descriptor), descriptor.get("platform")
+        if named is None:
+            found.append(Entry(digest, None))
+        elif isinstance(named, dict):
+            platform = _platform(named)
+            if platform is not None:
+                found.append(Entry(digest, platform))
+    return tuple(found)
+
+
+def _digest(descriptor: Mapping[str, Any]) -> str:
+    digest = descriptor.get("digest")
+    if not isinstance(digest, str) or not is_digest(digest):
+        raise ValueError("a digest in it is damaged")
+    return digest
+
+
+def _platform(named: Mapping[str, Any]) -> Optional[Platform]:
+    parts = [named.get("os"), named.get("architecture"), named.get("variant") or None]
+    if "unknown" in parts or parts[0] is None or parts[1] is None:
+        return None
+    try:
+        return Platform.parse("/".join(str(part) for part in parts if part is not None))
+    except ValueError:
+        return None
+
+
+def _json_object(body: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ValueError("it is not JSON") from None
+    if not isinstance(content, dict):
+        raise ValueError("it is not a JSON object")
+    return content
+
+
+def _texts(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {key: text for key, text in value.items() if isinstance(text, str)}
