@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 from setuptools import setup
 
-found = re.search(r"^version: *(\S+)$", Path(__file__).with_name("galaxy.yml").read_text(encoding="utf-8"), re.M)
+METADATA = Path(__file__).with_name("galaxy.yml").read_text(encoding="utf-8")
+found = re.search(r"^version: *(\S+)$", METADATA, re.M)
 if found is None:
     raise SystemExit("galaxy.yml has no version.")
 

@@ -1,0 +1,68 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Running a program while a person watches a file that grows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+_POLL_SECONDS = 0.1
+_GRACE_SECONDS = 30.0
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path,
+    followed: Path,
+    show: Callable[[str], None],
+) -> int:
+    """Run ``argv``, its output going to ``log``, and give ``show`` each line that appears in ``followed``.
+
+    Returns the exit status. Whatever ends this call, such as ``Cancelled``, the program and
+    all that it started in its process group have ended by then.
+    """
+    followed.touch()
+    with log.open("wb") as output, followed.open(encoding="utf-8", errors="replace") as lines:
+        child = subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        begun = ""
+        try:
+            while True:
+                ended = child.poll() is not None
+                begun += lines.read()
+                *whole, begun = begun.split("\n")
+                for line in whole:
+                    show(line)
+                if ended:
+                    return child.returncode
+                time.sleep(_POLL_SECONDS)
+        finally:
+            _end_group(child)
+
+
+def _end_group(child: subprocess.Popen[bytes]) -> None:
+    """End the group in order: first a request that lets its members clean up, then force."""
+    for number, patience in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, 1.0)):
+        deadline = time.monotonic() + patience
+        try:
+            os.killpg(child.pid, number)
+            while time.monotonic() < deadline:
+                child.poll()
+                os.killpg(child.pid, 0)
+                time.sleep(_POLL_SECONDS)
+        except ProcessLookupError:
+            return
