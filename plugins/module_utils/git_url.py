@@ -52,7 +52,8 @@ def _check_scheme_url(scheme: str, rest: str) -> None:
         return
     authority, _, path = rest.partition("/")
     user, at, location = authority.rpartition("@")
-    if at and scheme != "ssh":
+    # A password may hold a '/', so an '@' anywhere can mean one.
+    if "@" in rest and scheme != "ssh":
         raise ValueError(
             "a git address carries no user name or password; give them as 'username' and 'password'"
         )
@@ -64,7 +65,7 @@ def _check_scheme_url(scheme: str, rest: str) -> None:
     if not _HOST.match(host):
         raise ValueError(f"{host!r} is not a host name")
     if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise ValueError(f"{port!r} is not a port")
+        raise ValueError("the port of a git address is a number from 1 to 65535")
     if not path.strip("/") or path.startswith("-"):
         raise ValueError("a git address names a repository after the host")
     if scheme in ("https", "http") and ("?" in path or "#" in path):
@@ -78,6 +79,10 @@ def _check_short_form(url: str) -> None:
             "a git address starts with its transport; a local repository is file:/// and an absolute path"
         )
     user, host, path = match.group("user", "host", "path")
+    if host.lower() in TRANSPORTS:
+        raise ValueError(f"write {host}:// at the start of the git address")
+    if "@" in path:
+        raise ValueError("a git address carries no password; ssh takes a key ('ssh_key_file')")
     if user is not None and not _USER.match(user):
         raise ValueError(f"{user!r} is not a user name for ssh")
     if not _HOST.match(host):
