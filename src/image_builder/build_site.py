@@ -21,7 +21,7 @@ from image_builder.collection import ROOT
 
 #: The registry that the set-up playbook runs.
 REGISTRY = "127.0.0.1:5000"
-#: The repository that inputs/hello.yaml names, by an absolute path because opera works in a folder of its own.
+#: The repository that inputs/hello.yaml names, absolute because opera works in a folder of its own.
 SAMPLE = Path("/var/cache/image-builder/hello.git")
 _TASK = re.compile(r"TASK \[(?:sodalite\.image_builder\.)?(.+?)\] \*+")
 _FAILURE = re.compile(r"^\[ERROR\]: (?:Task failed: )?(?:Module failed: )?(.+)$", re.MULTILINE)
