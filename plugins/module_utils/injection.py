@@ -19,7 +19,8 @@ reference, that over ``first`` and ``final``, and these over ``all``; two keys o
 rank must agree on every stage they share.
 
 The values are a reference, or a mapping from platforms that the image is built for to references.
-Platforms that the mapping leaves out keep the Dockerfile's base.
+A key says nothing about platforms that its mapping leaves out: there a key of a lower rank
+counts, or the Dockerfile's own base stays.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .dockerfile import Dockerfile, Stage
 from .errors import DockerfileError
 from .platform import Platform
 from .reference import Reference
-from .stages import SCRATCH, Resolution, UsedStage
+from .stages import SCRATCH, Resolution, UsedStage, resolve
 
 Override = Union[str, Mapping[str, Union[str, Mapping[str, str]]]]
 
@@ -85,24 +86,34 @@ class _Rule:
 
 
 def bases(
-    dockerfile: Dockerfile, resolutions: Sequence[Resolution], override: Optional[Override] = None
+    dockerfile: Dockerfile,
+    override: Optional[Override],
+    platforms: Sequence[Platform],
+    *,
+    build_args: Mapping[str, str],
+    build_platform: Platform,
+    target: Optional[str] = None,
 ) -> tuple[Base, ...]:
     """The base images of one image, by platform and stage, with ``override`` laid onto them.
 
-    ``resolutions`` holds what the build uses for each of the image's platforms. Raises
-    ``DockerfileError``: ``override_matches_nothing``, ``override_of_scratch``,
-    ``override_of_stage``, ``override_ambiguous`` or ``override_invalid``.
+    The other parameters are those of ``resolve``. Raises ``DockerfileError``: what ``resolve`` raises,
+    ``override_matches_nothing``, ``override_of_scratch``, ``override_of_stage``,
+    ``override_ambiguous`` or ``override_invalid``.
     """
-    rules = _rules(dockerfile, override, [resolution.platform for resolution in resolutions])
+    resolutions = [
+        resolve(
+            dockerfile, build_args=build_args, platform=platform, build_platform=build_platform, target=target
+        )
+        for platform in platforms
+    ]
+    rules = _rules(dockerfile, override, platforms)
     for rule in rules:
         if not any(
-            _matches(rule, dockerfile, resolution, used)
-            for resolution in resolutions
-            for used in resolution.stages
+            _matches(rule, resolution, used) for resolution in resolutions for used in resolution.stages
         ):
             raise _unmatched(rule, dockerfile, resolutions)
     return tuple(
-        _base(dockerfile, resolution, used, used.image, rules)
+        _base(resolution, used, used.image, rules)
         for resolution in resolutions
         for used in resolution.stages
         if used.image is not None
@@ -110,16 +121,13 @@ def bases(
 
 
 def _base(
-    dockerfile: Dockerfile,
     resolution: Resolution,
     used: UsedStage,
     image: Reference,
     rules: Iterable[_Rule],
 ) -> Base:
     matching = [
-        rule
-        for rule in rules
-        if rule.value(resolution.platform) and _matches(rule, dockerfile, resolution, used)
+        rule for rule in rules if rule.value(resolution.platform) and _matches(rule, resolution, used)
     ]
     best = [rule for rule in matching if rule.rank == min(rule.rank for rule in matching)]
     values = {rule.value(resolution.platform) for rule in best}
@@ -201,7 +209,7 @@ def _invalid(message: str, hint: str) -> DockerfileError:
     return DockerfileError("override_invalid", message, hint=hint)
 
 
-def _matches(rule: _Rule, dockerfile: Dockerfile, resolution: Resolution, used: UsedStage) -> bool:
+def _matches(rule: _Rule, resolution: Resolution, used: UsedStage) -> bool:
     if used.image is None:
         return False
     if rule.rank == _ALL:
@@ -292,16 +300,30 @@ def rewrite(dockerfile: Dockerfile, names: Mapping[int, str]) -> str:
     return text
 
 
-def inject(dockerfile: Dockerfile, resolutions: Sequence[Resolution], chosen: Sequence[Base]) -> Injection:
+def inject(
+    dockerfile: Dockerfile,
+    chosen: Sequence[Base],
+    platforms: Sequence[Platform],
+    *,
+    build_args: Mapping[str, str],
+    build_platform: Platform,
+    target: Optional[str] = None,
+) -> Injection:
     """The text and named contexts with which BuildKit uses the ``chosen`` bases.
 
-    ``chosen`` comes from ``bases`` for the same ``resolutions``, its references perhaps pinned since.
-    Each stage gets a name of its own. BuildKit looks a name up for the platform that the stage is
-    pulled for; where one such platform needs different bases for different targets, as in
+    ``chosen`` comes from ``bases``, its references perhaps pinned since; the other parameters are the
+    same as there. Each stage gets a name of its own. BuildKit looks a name up for the platform that
+    the stage is pulled for; where one such platform needs different bases for different targets, as in
     ``FROM --platform=$BUILDPLATFORM tools:$TARGETARCH``, the name ends in ``$TARGETPLATFORM``.
     A stage that starts from an image on some platforms only stays as written. Raises
     ``DockerfileError`` (code ``base_differs_by_platform``) where neither can give the bases chosen.
     """
+    resolutions = [
+        resolve(
+            dockerfile, build_args=build_args, platform=platform, build_platform=build_platform, target=target
+        )
+        for platform in platforms
+    ]
     prefix = _PREFIX
     while prefix in dockerfile.text:
         prefix += "x"
