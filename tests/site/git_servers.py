@@ -25,8 +25,7 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
 
-from tests.site.registry import _make_certificate as make_certificate
-from tests.site.registry import free_port
+from tests.site.registry import free_port, make_certificate
 
 # Servers know nothing of the configuration of whoever runs the tests.
 _ENVIRONMENT = {
@@ -231,7 +230,7 @@ def lfs_object(repository: Path, oid: str) -> Path:
 
 @dataclass(frozen=True)
 class SshGitServer:
-    """A running sshd; ``key`` is the private key that it lets in, ``known_hosts`` the file with its own key."""
+    """A running sshd; ``key`` is the private key that it lets in, ``known_hosts`` names its own."""
 
     url: str
     key: Path

@@ -112,6 +112,10 @@ class Image:
         """The text of a file in the image, as a program running there reads it."""
         return self.run("/bin/busybox", "cat", path, platform=platform).decode()
 
+    def base(self, platform: str = "linux/amd64", mark: str = "/etc/base-mark") -> str:
+        """Which of the sample base images the image stands on, such as ``python:3.6-alpine``."""
+        return self.read(mark, platform).strip().removeprefix("library/")
+
     def assert_runs_as(self, platform: str) -> None:
         """Assert that the image's programs are the platform's, and that they run."""
         output = self.run(

@@ -103,7 +103,7 @@ def registry(
         configuration["auth"] = {"htpasswd": {"realm": "tests", "path": str(folder / "htpasswd")}}
     with ExitStack() as stack:
         if tls:
-            _make_certificate(folder, host)
+            make_certificate(folder, host)
             configuration["http"] = {
                 "addr": made.address,
                 "tls": {"certificate": str(folder / "server.crt"), "key": str(folder / "server.key")},
@@ -146,7 +146,9 @@ def trusted_by_docker(address: str, ca: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _make_certificate(folder: Path, host: str) -> None:
+def make_certificate(folder: Path, host: str) -> None:
+    """Make a CA (``ca.crt``) and a server's certificate of it (``server.crt``, ``server.key``) in ``folder``."""
+
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from tests.site.engine import Engine
+from tests.site.leaks import traces
 
 ROOT = Path(__file__).parents[2]
 VENV = Path(os.environ.get("IMAGE_BUILDER_TEST_VENV", ROOT / ".venv"))
@@ -102,6 +104,10 @@ class Machine:
         self.docker_config.write_text(_DOCKER_CONFIG, encoding="utf-8")
         self.tmp.mkdir()
         self.instance = folder / "instance"
+        self.instance.mkdir()
+        #: Passwords of the tests, and the files and folders that may hold them.
+        self.secrets: list[str] = []
+        self.own: list[Path] = []
         self._count = 0
         path = [str(VENV / "bin"), str(Path(engine.buildx).parent), os.environ["PATH"]]
         kept = {name: os.environ[name] for name in ("DOCKER_HOST", "LANG") if name in os.environ}
@@ -118,13 +124,14 @@ class Machine:
     ) -> Run:
         """Start building ``document`` through ``door``, without waiting."""
         folder = self._next_folder()
-        inputs = folder / "inputs.yaml"
-        inputs.write_text(json.dumps(document, indent=2), encoding="utf-8")  # JSON is YAML
-        inputs.chmod(0o600)
+        text = json.dumps(document, indent=2)  # JSON is YAML
+        inputs = self.own_file(f"{folder.name}/inputs.yaml", text)
         if door == "ansible-playbook":
             argv = [door, *arguments, "-e", f"@{inputs}", str(ROOT / "playbooks" / "build.yml")]
             cwd = folder
         else:
+            if any(traces(secret)[0].decode() in text for secret in self.secrets):
+                self.own.append(self.instance)  # opera keeps its inputs as they are
             instance = ("--instance-path", str(self.instance))
             argv = [door, "deploy", *arguments, *instance, "-i", str(inputs), "docker_image_definition.yaml"]
             cwd = ROOT
@@ -151,14 +158,34 @@ class Machine:
         assert outcome.images, outcome.output
         return outcome.images
 
+    def build_fails(self, door: str, document: Mapping[str, Any], *says: str) -> Outcome:
+        """Build ``document`` and assert that it failed with an error that has all the texts of ``says``."""
+        outcome = self.build(door, document)
+        assert outcome.status != 0, outcome.output
+        missing = [text for text in says if text not in outcome.output]
+        assert not missing, f"{missing} not in: {outcome.output}"
+        # opera ends every failed deployment with a traceback of its own.
+        allowed = 1 if door == "opera" else 0
+        assert outcome.output.count("Traceback") == allowed, outcome.output
+        return outcome
+
     def opera(self, command: str, *arguments: str) -> Outcome:
         """Run another command of opera on what was deployed, such as ``outputs`` or ``undeploy``."""
         argv = ["opera", command, "--instance-path", str(self.instance), *arguments]
         return Run(argv, self._next_folder(), ROOT, self.environment).finish()
 
-    def inputs(self) -> list[Path]:
-        """The files in which the test wrote documents."""
-        return list(self.folder.glob("run-*/inputs.yaml"))
+    def own_file(self, name: str, text: str) -> Path:
+        """A private file of the test's own, which may hold secrets."""
+        path = self.folder / name
+        path.touch(0o600)
+        path.write_text(text, encoding="utf-8")
+        self.own.append(path)
+        return path
+
+    def forget_deployment(self) -> None:
+        """Let the next build through opera be a deployment of its own."""
+        shutil.rmtree(self.instance)
+        self.instance.mkdir()
 
     def docker_config_is_untouched(self) -> bool:
         """Whether the user's Docker configuration is byte for byte what it was."""
@@ -172,7 +199,7 @@ class Machine:
 
     def _images_of_playbook(self) -> list[dict[str, Any]]:
         result = self.folder / f"run-{self._count}" / "result.json"
-        return list(json.loads(result.read_bytes())["images"]) if result.exists() else []
+        return list(json.loads(result.read_bytes()).get("images", [])) if result.exists() else []
 
     def _images_of_opera(self) -> list[dict[str, Any]]:
         outputs = self.opera("outputs", "--format", "json")

@@ -1,0 +1,58 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""A build that is interrupted ends at once and in order, whoever gets the signal."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.site.leaks import is_running, wait_until_gone
+from tests.site.payloads import document
+from tests.site.registry import Registry
+from tests.site.repositories import repository
+from tests.site.run import DOORS, Machine
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [(signal.SIGTERM, False), (signal.SIGTERM, True), (signal.SIGINT, True)],
+    ids=["SIGTERM to the program", "SIGTERM to the group", "Ctrl-C"],
+)
+def test_a_build_that_is_interrupted_leaves_nothing(
+    door: str, number: signal.Signals, group: bool, machine: Machine, local_registry: Registry, tmp_path: Path
+) -> None:
+    machine.secrets.append(local_registry.password)
+    machine.environment["REGISTRY_PASSWORD"] = local_registry.password
+    mark = f"interrupted-{uuid.uuid4().hex}"
+    dockerfile = f"FROM python:3.6-alpine\nRUN sh -c 'sleep 600; true' {mark}\n"
+    repository(tmp_path / "repository", {"Dockerfile": dockerfile})
+    wanted = document(local_registry, {"url": f"file://{tmp_path}/repository"}, {"image": "interrupted"})
+    wanted["target"]["registry"]["password"] = {"env": "REGISTRY_PASSWORD"}
+
+    run = machine.start(door, wanted)
+    run.wait_for(lambda: is_running(mark))
+    run.signal(number, group=group)
+    outcome = run.finish(60)
+
+    assert outcome.status != 0
+    wait_until_gone(mark)
+    assert "interrupted" not in local_registry.repositories()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_fetch_that_hangs_can_be_interrupted(door: str, machine: Machine, engine: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        source = {"url": f"http://127.0.0.1:{port}/silent.git"}
+        run = machine.start(door, document(Registry(engine.registry), source, {"image": "interrupted"}))
+        server.settimeout(60)
+        connection, _ = server.accept()
+        with connection:
+            run.signal(signal.SIGTERM, group=False)
+            assert run.finish(60).status != 0
