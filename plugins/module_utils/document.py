@@ -8,16 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Optional, Union
+from typing import Optional
 
+from .injection import Override
 from .platform import Platform
 from .reference import Reference
 from .secret import Secret
-
-#: A base override: a reference for the first base image, or a mapping from a stage's
-#: name or index, ``first``, ``final``, ``all``, or a reference as written in the Dockerfile,
-#: to a reference or a mapping from platform to reference.
-Override = Union[str, Mapping[str, Union[str, Mapping[str, str]]]]
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Options:
-    """What concerns the whole request. ``builder`` names an existing buildx builder."""
+    """What concerns the whole request.
+
+    ``builder`` names an existing buildx builder. ``delete_images`` removes the pushed images
+    when a deployment is taken down.
+    """
 
     builder: Optional[str] = None
+    delete_images: bool = False

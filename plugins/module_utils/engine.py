@@ -71,7 +71,9 @@ def find(builder: Optional[str] = None) -> Engine:
     buildx = _find_buildx()
     if docker is None or buildx is None:
         missing = "the docker command" if docker is None else "the buildx plugin"
-        raise EngineError("no_engine", f"No Docker Engine with buildx was found: {missing} is missing.", hint=_HINT)
+        raise EngineError(
+            "no_engine", f"No Docker Engine with buildx was found: {missing} is missing.", hint=_HINT
+        )
     tried: list[str] = []
     for docker_host in _endpoints():
         info, failure = _info(docker, docker_host)
@@ -91,7 +93,9 @@ def find(builder: Optional[str] = None) -> Engine:
                 f"The buildx builder {builder} cannot be used: {failure}.",
                 hint="List the builders with: docker buildx ls",
             )
-        tried.append(f"{where}: its image store holds one platform only, and it has no builder {PRIVATE_BUILDER}")
+        tried.append(
+            f"{where}: its image store holds one platform only, and it has no builder {PRIVATE_BUILDER}"
+        )
     raise EngineError(
         "no_engine",
         "No Docker Engine that can build several platforms was found: " + "; ".join(tried) + ".",

@@ -91,9 +91,7 @@ class ParameterError(BuilderError):
         self.faults = list(faults)
         count = len(self.faults)
         what = "one fault" if count == 1 else f"{count} faults"
-        super().__init__(
-            "invalid_parameters", f"The document has {what}: " + "; ".join(self.faults) + "."
-        )
+        super().__init__("invalid_parameters", f"The document has {what}: " + "; ".join(self.faults) + ".")
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "faults": self.faults}
@@ -119,9 +117,7 @@ class RegistryError(BuilderError):
 
     phase = "plan"
 
-    def __init__(
-        self, code: str, message: str, *, status: Optional[int] = None, **fields: Any
-    ) -> None:
+    def __init__(self, code: str, message: str, *, status: Optional[int] = None, **fields: Any) -> None:
         super().__init__(code, message, **fields)
         self.status = status
 

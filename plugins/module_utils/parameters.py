@@ -14,9 +14,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Optional, TypeVar
 
-from .document import Cache, Image, Options, Override, RegistryAccount, Target
+from .document import Cache, Image, Options, RegistryAccount, Target
 from .errors import ParameterError
-from .git_source import check_url
+from .git_url import check_url
+from .injection import Override
 from .platform import Platform
 from .reference import DOCKER_HUB, Reference, is_registry_host, is_repository_path, is_tag
 from .secret import Secret, read
@@ -146,7 +147,8 @@ def check_document(source: Any, target: Any, options: Any = None) -> tuple[GitRe
     checked_target = _target(faults, target)
     checked_options = _options(faults, options)
     faults.raise_if_any()
-    assert checked_source is not None and checked_target is not None
+    assert checked_source is not None
+    assert checked_target is not None
     return checked_source, checked_target, checked_options
 
 
@@ -333,16 +335,16 @@ def _image(
     if target is not None and not _NAME.match(target):
         faults.add(f"{path}.target", f"{target!r} is not the name or index of a stage")
     image = Image(
-        references=tuple(
-            Reference(account.host, repository, tag) for tag in tags if account and repository
-        ),
+        references=tuple(Reference(account.host, repository, tag) for tag in tags if account and repository),
         base=_override(faults, f"{path}.base", parts["base"]) if "base" in parts else None,
         platforms=_platforms(faults, f"{path}.platforms", parts.get("platforms")),
         build_args=faults.texts(
             f"{path}.build_args", parts.get("build_args", {}), key=_ARGUMENT, what="the name of an argument"
         ),
         target=target,
-        labels=faults.texts(f"{path}.labels", parts.get("labels", {}), key=_ANY_KEY, what="the name of a label"),
+        labels=faults.texts(
+            f"{path}.labels", parts.get("labels", {}), key=_ANY_KEY, what="the name of a label"
+        ),
         annotations=faults.texts(
             f"{path}.annotations",
             parts.get("annotations", {}),
@@ -391,7 +393,8 @@ def _tags(faults: _Faults, path: str, parts: Mapping[str, Any]) -> list[str]:
         tag = faults.text(where, value)
         if tag is not None and not is_tag(tag):
             faults.add(
-                where, f"{tag!r} is not a tag: up to 128 letters, digits and _ . - are wanted, no . or - first"
+                where,
+                f"{tag!r} is not a tag: up to 128 letters, digits and _ . - are wanted, no . or - first",
             )
         elif tag is not None and tag not in tags:
             tags.append(tag)
@@ -469,8 +472,9 @@ def _caches(faults: _Faults, path: str, value: Any, *, to: bool) -> tuple[Cache,
 
 
 def _options(faults: _Faults, raw: Any) -> Options:
-    parts = faults.mapping("options", raw if raw is not None else {}, ("builder",))
+    parts = faults.mapping("options", raw if raw is not None else {}, ("builder", "delete_images"))
     builder = faults.text("options.builder", parts["builder"]) if "builder" in parts else None
     if builder is not None and not _NAME.match(builder):
         faults.add("options.builder", f"{builder!r} is not the name of a builder")
-    return Options(builder=builder)
+    delete_images = faults.flag("options.delete_images", parts.get("delete_images", False))
+    return Options(builder=builder, delete_images=delete_images)

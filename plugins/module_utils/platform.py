@@ -18,8 +18,9 @@ _ARCHITECTURE_ALIASES = {
     "armhf": ("arm", "v7"),
     "armel": ("arm", "v6"),
 }
+_DEFAULT_VARIANTS = (("arm64", "8"), ("arm64", "v8"), ("amd64", "v1"))
 _ARCHITECTURES = frozenset(
-    "386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x wasm".split()
+    "386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x wasm".split()  # noqa: SIM905
 )
 
 
@@ -58,9 +59,7 @@ class Platform:
             variant = variant or "v7"
             if variant[0].isdigit():
                 variant = "v" + variant
-        elif architecture == "arm64" and variant in ("8", "v8"):
-            variant = ""
-        elif architecture == "amd64" and variant == "v1":
+        elif (architecture, variant) in _DEFAULT_VARIANTS:
             variant = ""
         return cls(os, architecture, variant)
 

@@ -15,7 +15,8 @@ DOCKER_HUB = "docker.io"
 
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
-_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}\Z")
+_DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
+_IDENTIFIER = re.compile(r"[0-9a-f]{64}\Z")
 _LABEL = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]{{1,5}})?\Z")
 _LONGEST_NAME = 255
@@ -63,6 +64,8 @@ class Reference:
         path, colon, tag = path.partition(":")
         if colon and not is_tag(tag):
             raise ValueError(f"{text!r} is not an image reference: {tag!r} is not a tag")
+        if _IDENTIFIER.match(text):
+            raise ValueError(f"{text!r} is not an image reference but an image's identifier")
         if registry == "index.docker.io":
             registry = DOCKER_HUB
         if registry == DOCKER_HUB and "/" not in path:

@@ -106,7 +106,7 @@ class Registry:
     def check_push(self, reference: Reference) -> None:
         """Raise ``RegistryError`` if the repository of ``reference`` cannot be pushed to now.
 
-        An upload is begun and cancelled; nothing stays in the registry.
+        An upload is begun and cancelled; no image comes of it.
         """
         self._ask("push to", reference, False, partial(self._check_push, reference))
 

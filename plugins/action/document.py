@@ -1,0 +1,54 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Reads the document from the play's variables as data, so that no text in it is a template.
+
+Ansible templates a variable's text wherever it is used. Documents are not trusted: a
+``{{ lookup('pipe', …) }}`` in one would run. This plugin takes the variables before
+templating, checks the whole document, reads its secrets, and hands it on as a result,
+which Ansible never templates.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.parameters import (
+    check_document,
+    with_secrets_read,
+)
+from ansible_collections.sodalite.image_builder.plugins.plugin_utils.door import fail_readably
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs on the controller only; there is no module behind it."""
+
+    _VALID_ARGS = frozenset()
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
+        """The result has ``source``, ``target``, ``options`` and ``custom_workdir``; it is not logged."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        raw = {name: _plain((task_vars or {}).get(name)) for name in ("source", "target", "options")}
+        try:
+            check_document(raw["source"], raw["target"], raw["options"])
+        except BuilderError as error:
+            result.update(failed=True, msg=str(error), error=error.to_dict())
+            fail_readably(result)
+            return result
+        source, target = with_secrets_read(raw["source"], raw["target"])
+        result.update(
+            changed=False,
+            _ansible_no_log=True,
+            source=source,
+            target=target,
+            options=raw["options"] or {},
+            custom_workdir=_plain((task_vars or {}).get("custom_workdir")) or None,
+        )
+        return result
+
+
+def _plain(value: Any) -> Any:
+    """``value`` without Ansible's tags, which would mark its text as a template to trust."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,10 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Runs the module ``images``, showing its progress and its error."""
+
+from __future__ import annotations
+
+from ansible_collections.sodalite.image_builder.plugins.plugin_utils.door import ModuleAction
+
+
+class ActionModule(ModuleAction):
+    """See ``ModuleAction``."""

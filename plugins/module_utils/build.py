@@ -1,0 +1,256 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Carrying out a plan: one bake for all images of a request, pushed by BuildKit.
+
+BuildKit ends a bake at the first error. Then the images that were not to blame are built
+once more, each by itself and all at the same time: what was done comes from the cache.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from .access import Access
+from .bake import Target, bake_file, secret_environment, secrets
+from .credentials import docker_config
+from .engine import Engine, docker_config_folder, environment
+from .errors import BuilderError, BuildError, RegistryError
+from .failure import build_failure
+from .manifest import Manifest
+from .plan import INPUT_HASH, ImagePlan, Plan
+from .process import run
+from .progress import Outcome, Reader
+from .registry import Registry
+from .secret import redact
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """How one image ended: ``state`` is ``success``, ``unchanged``, ``pending`` (planned only) or ``failed``.
+
+    ``seconds`` is the time from the start of the build until this image was done.
+    """
+
+    plan: ImagePlan
+    state: str
+    manifest: Optional[Manifest] = None
+    seconds: float = 0.0
+    error: Optional[BuilderError] = None
+
+    def to_dict(self, revision: str) -> dict[str, Any]:
+        """The image's entry in results."""
+        leading = self.plan.image.references[0]
+        digests = self.manifest.platforms if self.manifest else {}
+        digest = self.manifest.digest if self.manifest else ""
+        return {
+            "reference": str(leading),
+            "registry": leading.registry,
+            "image": leading.repository,
+            "tag": leading.tag or "",
+            "references": [str(reference) for reference in self.plan.image.references],
+            "digest": digest,
+            "platforms": [
+                {"platform": str(platform), "digest": digests.get(platform, "")}
+                for platform in self.plan.platforms
+            ],
+            "bases": [base.to_dict() for base in self.plan.bases],
+            "state": self.state,
+            "reason": self.plan.reason,
+            "changed": self.state == "success",
+            "seconds": round(self.seconds, 1),
+            "revision": revision,
+            "input_hash": self.plan.input_hash,
+            "error": self.error.to_dict() if self.error else None,
+        }
+
+
+def carry_out(
+    plan: Plan, access: Access, registry: Registry, folder: str, report: Callable[[str], None]
+) -> list[ImageResult]:
+    """Build and push the pending images of ``plan``; the results are in the plan's order.
+
+    ``folder`` is a private directory for files that the build needs; the caller removes it.
+    An image's failure is in its result; what stops all of them is raised (``BuilderError``).
+    """
+    done = {id(p): ImageResult(p, "unchanged", p.manifest) for p in plan.images if p.state == "unchanged"}
+    pending = plan.pending
+    for result in done.values():
+        report(f"{result.plan.image.name} is unchanged")
+    if pending:
+        for name in sorted({image.image.references[0] for image in pending}, key=str):
+            registry.check_push(name)
+        attempt = _Attempt(plan, access, registry, folder, report)
+        for result in attempt.build(pending):
+            done[id(result.plan)] = result
+    return [done[id(image)] for image in plan.images]
+
+
+class _Attempt:
+    """The files and settings that all bakes of one request share."""
+
+    def __init__(
+        self, plan: Plan, access: Access, registry: Registry, folder: str, report: Callable[[str], None]
+    ) -> None:
+        self._plan = plan
+        self._registry = registry
+        self._folder = folder
+        self._report = report
+        self._access = access
+        self._dockerfiles: dict[str, str] = {}
+        self._environment = self._write_environment(plan.engine)
+
+    def build(self, images: Sequence[ImagePlan]) -> list[ImageResult]:
+        """Build ``images`` together; after a failure, those not to blame once more by themselves."""
+        results, error, blamed = self._bake("all", images)
+        if error is None:
+            return results
+        if len(images) == 1:
+            return [self._failed(images[0], error)]
+        again = [image for image in images if image.image.name != blamed]
+        self._report(f"failed: {error}" if blamed else "the build failed; building each image by itself")
+        with ThreadPoolExecutor(len(again)) as pool:
+            singles = list(pool.map(lambda pair: self._single(*pair), enumerate(again)))
+        by_plan = {id(result.plan): result for result in singles}
+        return [by_plan.get(id(image)) or self._failed(image, error) for image in images]
+
+    def _single(self, number: int, image: ImagePlan) -> ImageResult:
+        results, error, _ = self._bake(f"single-{number}", [image])
+        return results[0] if error is None else self._failed(image, error)
+
+    def _failed(self, image: ImagePlan, error: BuilderError) -> ImageResult:
+        self._report(f"{image.image.name} failed")
+        return ImageResult(image, "failed", error=error)
+
+    def _bake(
+        self, name: str, images: Sequence[ImagePlan]
+    ) -> tuple[list[ImageResult], Optional[BuilderError], Optional[str]]:
+        """Results, or the error and the image that is to blame for it."""
+        targets = [self._target(f"image-{number}", image) for number, image in enumerate(images)]
+        names = {target.key: target.image.name for target in targets}
+        file = self._write_json(f"{name}.json", bake_file(self._plan.source.context, targets))
+        metadata = os.path.join(self._folder, f"{name}.metadata.json")
+        builder = self._plan.engine.builder
+        hidden = [*secrets(targets), *self._access.secrets]
+        reader = Reader(names, lambda line: self._report(redact(line, hidden)))
+        argv = [
+            self._plan.engine.buildx,
+            "bake",
+            *(["--builder", builder] if builder else []),
+            "--file",
+            file,
+            "--metadata-file",
+            metadata,
+            "--progress",
+            "rawjson",
+        ]
+
+        result = run(
+            argv,
+            env={**self._environment, **secret_environment(targets)},
+            cwd=self._folder,
+            on_stderr_line=reader.feed,
+        )
+        outcome = reader.outcome(result.status)
+        if result.status:
+            return [], *self._blame(outcome, names, hidden)
+        with open(metadata, encoding="utf-8") as content:
+            digests = {
+                key: entry.get("containerimage.digest", "") for key, entry in json.load(content).items()
+            }
+        results = [
+            self._confirmed(image, digests.get(target.key, ""), outcome.seconds(target.key))
+            for target, image in zip(targets, images)
+        ]
+        return results, None, None
+
+    def _blame(
+        self, outcome: Outcome, names: dict[str, str], hidden: list[Any]
+    ) -> tuple[BuilderError, Optional[str]]:
+        error = build_failure(outcome, names, self._plan.source.dockerfile_name)
+        error.message = redact(error.message, hidden)
+        error.args = (error.message,)
+        return error, error.image
+
+    def _confirmed(self, image: ImagePlan, digest: str, seconds: float) -> ImageResult:
+        """The image as it stands in the registry, which may not hold what was pushed."""
+        leading = image.image.references[0]
+        try:
+            manifest = self._registry.manifest(leading, mirrors=False)
+        except RegistryError as error:
+            error.image = image.image.name
+            error.phase = "report"
+            return self._failed(image, error)
+        if manifest.digest != digest or set(manifest.platforms) != set(image.platforms):
+            lost = BuildError(
+                "push_lost",
+                f"The registry holds {manifest.digest} instead of the {digest} that was pushed.",
+                hint="Run it again; if it stays so, something else pushes this tag.",
+                image=image.image.name,
+                retryable=True,
+                phase="report",
+            )
+            return self._failed(image, lost)
+        self._report(f"{image.image.name} pushed as {digest}")
+        return ImageResult(image, "success", manifest, seconds)
+
+    def _target(self, key: str, image: ImagePlan) -> Target:
+        return Target(
+            key=key,
+            image=image.image,
+            dockerfile=self._write_dockerfile(image.injection.text),
+            stage=image.resolutions[0].target_name,
+            platforms=image.platforms,
+            contexts=image.injection.contexts,
+            annotations={INPUT_HASH: image.input_hash},
+            source_date_epoch=self._plan.source.committed_at,
+        )
+
+    def _write_dockerfile(self, text: str) -> str:
+        """The path of a Dockerfile with ``text``, beside what the source's own has as ``.dockerignore``."""
+        path = self._dockerfiles.get(text)
+        if path is None:
+            folder = os.path.join(self._folder, str(len(self._dockerfiles)))
+            os.mkdir(folder)
+            path = self._dockerfiles[text] = os.path.join(folder, "Dockerfile")
+            with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                file.write(text)
+            ignore = f"{self._plan.source.dockerfile}.dockerignore"
+            if os.path.isfile(ignore):
+                shutil.copyfile(ignore, f"{path}.dockerignore")
+        return path
+
+    def _write_environment(self, engine: Engine) -> dict[str, str]:
+        """An own ``DOCKER_CONFIG``, and the user's contexts and builders where they are used."""
+        user = docker_config_folder()
+        own = os.path.join(self._folder, "docker")
+        os.makedirs(own, mode=0o700, exist_ok=True)
+        config = docker_config(self._access.logins, self._access.user_config)
+        if not engine.docker_host and self._access.user_config.get("currentContext"):
+            config["currentContext"] = self._access.user_config["currentContext"]
+        if not os.path.lexists(os.path.join(own, "contexts")) and os.path.isdir(
+            os.path.join(user, "contexts")
+        ):
+            os.symlink(os.path.join(user, "contexts"), os.path.join(own, "contexts"))
+        self._write_json(os.path.join("docker", "config.json"), config)
+        state = os.environ.get("BUILDX_CONFIG") or os.path.join(user, "buildx")
+        env = environment(engine)
+        for name in ("BUILDX_BUILDER", "BUILDX_BAKE_FILE", "SOURCE_DATE_EPOCH"):
+            env.pop(name, None)
+        return {
+            **env,
+            "DOCKER_CONFIG": own,
+            "BUILDX_CONFIG": state if engine.builder else os.path.join(own, "buildx"),
+            "BUILDX_BAKE_ENTITLEMENTS_FS": "0",
+        }
+
+    def _write_json(self, name: str, content: Any) -> str:
+        path = os.path.join(self._folder, name)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        return path

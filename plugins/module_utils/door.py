@@ -1,0 +1,55 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""What the modules of this collection share: errors to results, signals to cancellation, progress.
+
+The program that started a module may name a file for progress lines and processes whose
+end cancels the work, in environment variables (see the action plugins).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Callable
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .errors import BuilderError, Cancelled
+from .process import cancellable
+
+__all__ = ["REGISTRY_LOGIN", "AnsibleModule", "opened"]
+
+#: The argument specification of the documentation fragment ``registry_login``.
+REGISTRY_LOGIN: dict[str, dict[str, Any]] = {
+    "reference": {"type": "str", "required": True},
+    "username": {"type": "str"},
+    "password": {"type": "raw", "no_log": True},
+}
+
+
+@contextmanager
+def opened(module: AnsibleModule) -> Iterator[Callable[[str], None]]:
+    """Do a module's work inside: gives the function that reports progress, one line a call.
+
+    A ``BuilderError`` ends the module with ``msg`` and the structured ``error``, redacted.
+    """
+    watched = [int(word) for word in os.environ.get("IMAGE_BUILDER_WATCHED", "").split()]
+    path = os.environ.get("IMAGE_BUILDER_PROGRESS")
+
+    def report(line: str) -> None:
+        if path:
+            # A progress file that cannot be written is no reason to stop building.
+            try:
+                with open(path, "a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+            except OSError:
+                pass
+
+    try:
+        with cancellable(watched):
+            yield report
+    except BuilderError as error:
+        result: dict[str, Any] = dict(getattr(error, "result", {}))
+        module.fail_json(msg=str(error), error=error.to_dict(), **result)
+    except KeyboardInterrupt:
+        module.fail_json(msg=str(Cancelled()), error=Cancelled().to_dict())

@@ -1,0 +1,104 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""From what BuildKit says of a failed build to an error that a user can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Optional
+
+from .errors import BuilderError, BuildError
+from .progress import Outcome, Step
+
+#: Pattern in BuildKit's message, code, hint, whether trying again can help. The first that fits counts.
+_CAUSES = (
+    (
+        r"dockerfile parse error|unknown instruction|Dockerfile syntax|unknown flag",
+        "dockerfile_syntax",
+        "Correct this line of the Dockerfile.",
+        False,
+    ),
+    (r"no space left on device", "disk_full", "Free space on the engine's disk, then run it again.", True),
+    (
+        r"exec format error",
+        "platform_not_runnable",
+        "Register the emulators with: ansible-playbook sodalite.image_builder.setup",
+        False,
+    ),
+    (
+        r"no match for platform in manifest",
+        "base_lacks_platform",
+        "Choose another base, or leave the platform out.",
+        False,
+    ),
+    (
+        r"did not complete successfully: exit code",
+        "step_failed",
+        "Correct this step of the Dockerfile.",
+        False,
+    ),
+    (
+        r"401 Unauthorized|authorization failed|authentication required|insufficient_scope|no basic auth",
+        "push_unauthorized",
+        "Check username and password of target.registry.",
+        False,
+    ),
+    (r"403 Forbidden|denied", "push_denied", "Ask for the right to push to this repository.", False),
+    (
+        r"connection refused|connection reset|no such host|i/o timeout|TLS handshake|unexpected EOF|: EOF|"
+        r"429 Too Many|50[0-9] |unexpected status from .*: 5\d\d",
+        "push_failed",
+        "Run it again when the registry answers.",
+        True,
+    ),
+    (r"failed to calculate checksum|not found", "missing_in_context", "Check the paths of this line.", False),
+)
+
+
+def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -> BuildError:
+    """The error of one build.
+
+    ``names`` maps bake targets to images, ``dockerfile`` is what the user calls the file.
+    """
+    step = outcome.failed
+    message = outcome.message or (step.error if step else "") or "BuildKit ended without a message"
+    code, hint, retryable = "build_failed", "", False
+    for pattern, candidate, advice, again in _CAUSES:
+        if re.search(pattern, message):
+            code, hint, retryable = candidate, advice, again
+            break
+    text = message.rstrip(".") + "."
+    if step is not None and step.log:
+        text += " Its last output was: " + " | ".join(step.log) + "."
+    image = names.get(step.target) if step else None
+    if image is None and len(names) == 1:
+        image = next(iter(names.values()))
+    line = outcome.line
+    return BuildError(
+        code,
+        text,
+        hint=hint,
+        image=image,
+        platform=_platform(step),
+        file=dockerfile if line else None,
+        line=line,
+        retryable=retryable,
+    )
+
+
+def failed_together(errors: list[BuilderError]) -> BuilderError:
+    """One error for a request in which several images failed."""
+    if len(errors) == 1:
+        return errors[0]
+    return BuildError(
+        "images_failed",
+        f"{len(errors)} images failed. " + " ".join(f"({n}) {error}" for n, error in enumerate(errors, 1)),
+        retryable=all(error.retryable for error in errors),
+    )
+
+
+def _platform(step: Optional[Step]) -> Optional[str]:
+    match = (
+        re.search(r"\[[^\]]*?\b((?:linux|windows|darwin|freebsd)/\w+(?:/\w+)?)", step.name) if step else None
+    )
+    return match.group(1) if match else None

@@ -1,0 +1,98 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""The images of one request: plan, build, report. What every door calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from . import engine as engines
+from .access import Access
+from .build import ImageResult, carry_out
+from .errors import BuilderError, SourceError
+from .failure import failed_together
+from .fetch import read_source
+from .parameters import check_target
+from .plan import BuildInput, make_plan
+from .workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of a request in the document's order, and the error if any image failed."""
+
+    results: tuple[ImageResult, ...]
+    revision: str
+
+    @property
+    def error(self) -> Optional[BuilderError]:
+        """The failed images' error, or all of theirs in one."""
+        errors = [result.error for result in self.results if result.error]
+        return failed_together(errors) if errors else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """``images`` with an entry for each image, and whether any was (or would be) built."""
+        return {
+            "images": [result.to_dict(self.revision) for result in self.results],
+            "changed": any(result.state in ("success", "pending") for result in self.results),
+        }
+
+
+def build_images(
+    raw_target: Any,
+    raw_options: Any,
+    *,
+    workspace: Optional[str],
+    source: Optional[Mapping[str, str]],
+    plan_only: bool,
+    report: Callable[[str], None],
+) -> Report:
+    """Build, or only plan, the images of ``raw_target`` from a fetched ``workspace`` or a local ``source``.
+
+    ``source`` has ``context`` and ``dockerfile``, paths on this machine. A workspace is handed
+    on to a later step, unless the build is cancelled: then it is removed, since no later step
+    comes. Raises ``BuilderError`` where nothing could be built.
+    """
+    target, options = check_target(raw_target, raw_options)
+    with ExitStack() as stack:
+        if workspace is not None:
+            home = stack.enter_context(Workspace.open(workspace))
+            tree = read_source(home)
+            name = os.path.relpath(tree.dockerfile, tree.root)
+            input_ = BuildInput(tree.context, tree.dockerfile, name, tree.revision, tree.committed_at)
+        else:
+            assert source is not None
+            home = stack.enter_context(Workspace.create())
+            input_ = _local(source)
+        report("resolving base images")
+        engine = engines.find(options.builder)
+        access = Access.of(target.registry, target.secrets)
+        registry = access.registry(engine)
+        try:
+            plan = make_plan(input_, target.images, engine, registry)
+            if plan_only:
+                results = [ImageResult(image, image.state, image.manifest) for image in plan.images]
+            else:
+                results = carry_out(plan, access, registry, home.directory("build"), report)
+        except BuilderError as error:
+            if workspace is not None and error.code != "cancelled":
+                home.hand_on()
+            raise
+        if workspace is not None:
+            home.hand_on()
+    return Report(tuple(results), input_.revision)
+
+
+def _local(source: Mapping[str, str]) -> BuildInput:
+    context = os.path.realpath(source["context"])
+    dockerfile = os.path.realpath(os.path.join(context, source["dockerfile"]))
+    if not os.path.isdir(context):
+        raise SourceError("no_context", f"There is no folder {context}.", hint="Check context.")
+    if not os.path.isfile(dockerfile):
+        raise SourceError(
+            "no_dockerfile", f"There is no Dockerfile at {dockerfile}.", hint="Check dockerfile."
+        )
+    return BuildInput(context, dockerfile, source["dockerfile"])

@@ -1,0 +1,300 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""What would be built and why: bases resolved to digests, input hashes, what the registry already holds.
+
+Making a plan changes nothing. It is what check mode shows and what ``build`` carries out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+from . import engine as engines
+from .dockerfile import Dockerfile, parse
+from .dockerignore import context_digest, read_ignore
+from .document import Image
+from .engine import Engine
+from .errors import BuilderError, DockerfileError, RegistryError
+from .injection import Base, Injection, bases, inject
+from .manifest import Manifest
+from .platform import Platform
+from .reference import Reference
+from .registry import Registry
+from .stages import Resolution, UsedImage, resolve
+
+#: The annotation of a pushed index (or of a single manifest) that holds the input hash.
+INPUT_HASH = "eu.sodalite.image-builder.input-hash"
+_HASH_VERSION = 1
+_PARALLEL_REQUESTS = 8
+
+
+@dataclass(frozen=True)
+class BuildInput:
+    """A source ready to build: absolute paths of the context and the Dockerfile, and where they come from.
+
+    ``dockerfile_name`` is what the user calls the Dockerfile. ``revision`` may be empty;
+    ``committed_at`` is in Unix seconds.
+    """
+
+    context: str
+    dockerfile: str
+    dockerfile_name: str
+    revision: str = ""
+    committed_at: int = 0
+
+
+@dataclass(frozen=True)
+class PlannedBase:
+    """A base image of one stage for one platform of the image, with the digest its reference has now."""
+
+    base: Base
+    digest: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """For results: which stage stands on what, and what the Dockerfile says there."""
+        return {
+            "stage": self.base.stage,
+            "stage_name": self.base.stage_name,
+            "line": self.base.line,
+            "platform": str(self.base.platform),
+            "original": self.base.original,
+            "reference": self.base.reference.familiar,
+            "digest": self.digest,
+            "overridden": self.base.overridden,
+        }
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """One image: ``state`` is ``pending`` (to be built, for ``reason``) or ``unchanged``.
+
+    ``resolutions`` are what its build uses, one for each platform; ``injection`` makes BuildKit use
+    the ``bases``. ``manifest`` is what the registry holds under its leading reference, if it is unchanged.
+    """
+
+    image: Image
+    resolutions: tuple[Resolution, ...]
+    bases: tuple[PlannedBase, ...]
+    injection: Injection
+    input_hash: str
+    state: str = "pending"
+    reason: str = ""
+    manifest: Optional[Manifest] = None
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        """The platforms it is built for."""
+        return tuple(resolution.platform for resolution in self.resolutions)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a whole request."""
+
+    source: BuildInput
+    engine: Engine
+    images: tuple[ImagePlan, ...]
+
+    @property
+    def pending(self) -> tuple[ImagePlan, ...]:
+        """The images that must be built."""
+        return tuple(plan for plan in self.images if plan.state == "pending")
+
+
+def make_plan(source: BuildInput, images: Sequence[Image], engine: Engine, registry: Registry) -> Plan:
+    """Plan ``images`` of ``source``. Raises ``DockerfileError``, ``RegistryError`` and ``EngineError``."""
+    with open(source.dockerfile, encoding="utf-8", errors="surrogateescape") as file:
+        text = file.read()
+    dockerfile = _located(source, lambda: parse(text))
+    drafts = [
+        _located(source, lambda image=image: _draft(dockerfile, image, engine), image) for image in images
+    ]
+    lookup = _Lookup(registry, [reference for draft in drafts for reference in draft.references])
+    tree = context_digest(source.context, read_ignore(source.context, source.dockerfile))
+    plans = [
+        _located(source, lambda draft=draft: _plan(dockerfile, draft, tree, engine, lookup), draft.image)
+        for draft in drafts
+    ]
+    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
+        plans = list(pool.map(lambda plan: _compared(plan, registry), plans))
+    plan = Plan(source, engine, tuple(plans))
+    _check_runnable(plan)
+    return plan
+
+
+@dataclass(frozen=True)
+class _Draft:
+    image: Image
+    resolutions: tuple[Resolution, ...]
+    bases: tuple[Base, ...]
+
+    @property
+    def others(self) -> list[UsedImage]:
+        """The images that COPY --from and RUN --mount read."""
+        return [image for resolution in self.resolutions for image in resolution.images]
+
+    @property
+    def references(self) -> list[Reference]:
+        return [base.reference for base in self.bases] + [other.reference for other in self.others]
+
+
+class _Lookup:
+    """The manifests of many references, each asked for once and all at the same time."""
+
+    def __init__(self, registry: Registry, references: Sequence[Reference]) -> None:
+        def ask(reference: Reference) -> Any:
+            try:
+                return registry.manifest(reference)
+            except RegistryError as error:
+                return error
+
+        distinct = sorted(set(references), key=str)
+        with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
+            self._answers = dict(zip(distinct, pool.map(ask, distinct)))
+
+    def manifest(self, reference: Reference) -> Manifest:
+        answer = self._answers[reference]
+        if isinstance(answer, RegistryError):
+            raise answer
+        found: Manifest = answer
+        return found
+
+
+def _located(source: BuildInput, work: Any, image: Optional[Image] = None) -> Any:
+    """``work()``, with the image and the Dockerfile's name added to its errors."""
+    try:
+        return work()
+    except BuilderError as error:
+        if image is not None and error.image is None:
+            error.image = image.name
+        if error.line is not None and error.file is None:
+            error.file = source.dockerfile_name
+        raise
+
+
+def _draft(dockerfile: Dockerfile, image: Image, engine: Engine) -> _Draft:
+    platforms = image.platforms or (engine.native,)
+    scope = _scope(image, engine)
+    resolutions = tuple(resolve(dockerfile, platform=platform, **scope) for platform in platforms)
+    return _Draft(image, resolutions, bases(dockerfile, image.base, platforms, **scope))
+
+
+def _scope(image: Image, engine: Engine) -> dict[str, Any]:
+    return {"build_args": image.build_args, "build_platform": engine.native, "target": image.target}
+
+
+def _plan(dockerfile: Dockerfile, draft: _Draft, tree: str, engine: Engine, lookup: _Lookup) -> ImagePlan:
+    planned = [_planned_base(lookup, base) for base in draft.bases]
+    pinned = [replace(p.base, reference=p.base.reference.with_digest(p.digest)) for p in planned]
+    image = draft.image
+    platforms = [resolution.platform for resolution in draft.resolutions]
+    digest = _input_hash(
+        {
+            "version": _HASH_VERSION,
+            "context": tree,
+            "dockerfile": dockerfile.text,
+            "bases": [
+                [p.base.stage, str(p.base.platform), _platform_digest(lookup, p.base)] for p in planned
+            ],
+            "other_images": [_base_manifest(lookup, o.reference, o.line).digest for o in draft.others],
+            "platforms": [str(platform) for platform in platforms],
+            "build_args": dict(image.build_args),
+            "target": image.target,
+            "labels": dict(image.labels),
+            "annotations": dict(image.annotations),
+            "builder": engine.builder,
+        }
+    )
+    injection = inject(dockerfile, pinned, platforms, **_scope(image, engine))
+    return ImagePlan(image, draft.resolutions, tuple(planned), injection, digest)
+
+
+def _planned_base(lookup: _Lookup, base: Base) -> PlannedBase:
+    manifest = _base_manifest(lookup, base.reference, base.line)
+    if base.stage_platform not in manifest.platforms:
+        raise DockerfileError(
+            "base_lacks_platform",
+            f"The base image {base.reference.familiar} has no {base.stage_platform}; it has "
+            + ", ".join(sorted(str(platform) for platform in manifest.platforms))
+            + ".",
+            hint="Choose another base, or leave the platform out.",
+            platform=str(base.platform),
+            line=base.line,
+        )
+    return PlannedBase(base, manifest.digest)
+
+
+def _base_manifest(lookup: _Lookup, reference: Reference, line: int) -> Manifest:
+    try:
+        return lookup.manifest(reference)
+    except RegistryError as error:
+        error.line = line
+        raise
+
+
+def _platform_digest(lookup: _Lookup, base: Base) -> str:
+    """The digest for one platform, so that a base's other platforms can move without a rebuild."""
+    return lookup.manifest(base.reference).platforms[base.stage_platform]
+
+
+def _input_hash(inputs: Mapping[str, Any]) -> str:
+    text = json.dumps(inputs, sort_keys=True, ensure_ascii=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def _compared(plan: ImagePlan, registry: Registry) -> ImagePlan:
+    """The plan with its state: unchanged where every tag stands in the registry with this input hash."""
+    if plan.image.no_cache:
+        return _with_state(plan, "pending", "no_cache is set")
+    leading: Optional[Manifest] = None
+    for reference in plan.image.references:
+        try:
+            manifest = registry.manifest(reference, mirrors=False)
+        except RegistryError as error:
+            if error.code == "manifest_unknown":
+                return _with_state(plan, "pending", f"{reference} is not in the registry")
+            if error.status in (401, 403):
+                # Some registries answer so for a repository that does not exist yet; whether
+                # pushing is allowed is found out before the build.
+                return _with_state(plan, "pending", f"{reference} cannot be read from the registry")
+            error.image = plan.image.name
+            raise
+        if manifest.annotations.get(INPUT_HASH) != plan.input_hash:
+            return _with_state(plan, "pending", f"{reference} was built from other inputs")
+        if set(manifest.platforms) != set(plan.platforms):
+            return _with_state(plan, "pending", f"{reference} has other platforms")
+        leading = leading or manifest
+        if manifest.digest != leading.digest:
+            return _with_state(plan, "pending", f"{reference} is another build than {plan.image.name}")
+    return _with_state(plan, "unchanged", "the registry holds it already", leading)
+
+
+def _with_state(plan: ImagePlan, state: str, reason: str, manifest: Optional[Manifest] = None) -> ImagePlan:
+    return replace(plan, state=state, reason=reason, manifest=manifest)
+
+
+def _check_runnable(plan: Plan) -> None:
+    """A step cannot run on a platform that the builder has no emulator for. Raises ``DockerfileError``."""
+    foreign = [
+        (image, resolution.platform, used)
+        for image in plan.pending
+        for resolution in image.resolutions
+        for used in resolution.stages
+        if used.runs and used.platform != plan.engine.native
+    ]
+    runnable = engines.platforms(plan.engine) if foreign else ()
+    for image, platform, used in foreign:
+        if used.platform not in runnable:
+            raise DockerfileError(
+                "platform_not_runnable",
+                f"The builder cannot run {used.platform}; it can run {', '.join(map(str, runnable))}.",
+                hint="Register the emulators with: ansible-playbook sodalite.image_builder.setup",
+                image=image.image.name,
+                platform=str(platform),
+                file=plan.source.dockerfile_name,
+                line=used.stage.line,
+            )

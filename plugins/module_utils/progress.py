@@ -1,0 +1,167 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""BuildKit's own account of a build: steps as they go, and what the failed one said.
+
+The format is buildx's ``--progress=rawjson``: a stream of JSON objects on standard error
+(pretty-printed by older buildx, one a line by newer), with the error as plain text at the end.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Callable, Optional
+
+_LOG_LINES = 15
+_STEP = re.compile(r"\[(?P<place>[^\]]*)\]\s*(?P<text>.*)", re.DOTALL)
+_LOCATION = re.compile(r"^(?P<file>\S+):(?P<line>\d+)$", re.MULTILINE)
+
+
+@dataclass
+class Step:
+    """One vertex of BuildKit's graph. ``target`` is the bake target, where the build has several."""
+
+    name: str
+    target: str = ""
+    started: Optional[datetime] = None
+    completed: Optional[datetime] = None
+    cached: bool = False
+    error: str = ""
+    log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether another step's failure, and not its own, ended it."""
+        return "context canceled" in self.error
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a build ended: its ``steps`` by digest, and the plain ``error`` text, empty on success."""
+
+    steps: Mapping[str, Step]
+    error: str
+
+    def seconds(self, target: str) -> float:
+        """From the start of the build until the last step of ``target`` ended."""
+        starts = [step.started for step in self.steps.values() if step.started]
+        ends = [step.completed for step in self.steps.values() if step.completed and step.target == target]
+        return (max(ends) - min(starts)).total_seconds() if ends else 0.0
+
+    @property
+    def failed(self) -> Optional[Step]:
+        """The step whose failure ended the build, if one was to blame."""
+        return next((s for s in self.steps.values() if s.error and not s.cancelled), None)
+
+    @property
+    def line(self) -> Optional[int]:
+        """The line of the Dockerfile that BuildKit points at."""
+        location = _LOCATION.search(self.error)
+        return int(location.group("line")) if location else None
+
+    @property
+    def message(self) -> str:
+        """BuildKit's sentence, without what every one of them starts with."""
+        for line in reversed(self.error.splitlines()):
+            if line.startswith("ERROR: "):
+                text = line[len("ERROR: ") :]
+                return re.sub(r"\A(?:target \S+: )?(?:failed to solve: )?", "", text).strip()
+        lines = [line for line in self.error.splitlines() if line.strip()]
+        return lines[-1].strip() if lines else ""
+
+
+class Reader:
+    """Reads the stream line by line and tells ``report`` of each step that starts and ends.
+
+    ``names`` maps bake targets to what people call those images.
+    """
+
+    def __init__(self, names: Mapping[str, str], report: Callable[[str], None]) -> None:
+        self._names = names
+        self._report = report
+        self._steps: dict[str, Step] = {}
+        self._announced: set[str] = set()
+        self._text: list[str] = []
+        self._object: list[str] = []
+
+    def feed(self, line: str) -> None:
+        """Take one line of standard error."""
+        if self._object or line.startswith("{"):
+            self._object.append(line)
+            if line.startswith("}") or (len(self._object) == 1 and line.endswith("}")):
+                self._take("\n".join(self._object))
+                self._object = []
+        elif line.strip():
+            self._text.append(line)
+
+    def outcome(self, status: int) -> Outcome:
+        """The end of the build, whose exit status was ``status``."""
+        return Outcome(self._steps, "\n".join(self._text) if status else "")
+
+    def _take(self, text: str) -> None:
+        try:
+            event = json.loads(text)
+        except ValueError:
+            self._text.append(text)
+            return
+        for vertex in event.get("vertexes") or ():
+            self._vertex(vertex)
+        for log in event.get("logs") or ():
+            step = self._steps.get(log.get("vertex", ""))
+            if step is not None:
+                data = base64.b64decode(log.get("data") or "").decode("utf-8", "replace")
+                step.log.extend(line for line in data.splitlines() if line.strip())
+
+    def _vertex(self, vertex: Mapping[str, Any]) -> None:
+        digest = vertex["digest"]
+        step = self._steps.get(digest)
+        if step is None:
+            target, name = self._named(vertex.get("name", ""))
+            step = self._steps[digest] = Step(name, target)
+        step.cached = step.cached or bool(vertex.get("cached"))
+        step.error = vertex.get("error") or step.error
+        started, completed = vertex.get("started"), vertex.get("completed")
+        if started and digest not in self._announced and not self._is_internal(step):
+            self._announced.add(digest)
+            self._report(step.name)
+        if started and completed:
+            step.started = step.started or _time(started)
+            step.completed = _time(completed)
+            seconds = (step.completed - _time(started)).total_seconds()
+            if digest in self._announced and seconds >= 1 and not step.error:
+                self._report(f"{step.name}, done in {seconds:.1f} s")
+
+    def _named(self, name: str) -> tuple[str, str]:
+        """The bake target of a step, and its name with the image's own name in the target's place."""
+        match = _STEP.match(name)
+        if match is None:
+            only = next(iter(self._names), "") if len(self._names) == 1 else ""
+            return only, _one_line(name)
+        words = match.group("place").split(" ", 1)
+        target = words[0] if words[0] in self._names else ""
+        rest = words[1:] if target else words
+        if not target and len(self._names) == 1:
+            target = next(iter(self._names))
+        place = " ".join([self._names.get(target, ""), *rest]).strip()
+        return target, _one_line(f"[{place}] {match.group('text')}")
+
+    @staticmethod
+    def _is_internal(step: Step) -> bool:
+        return bool(re.match(r"\[[^\]]*\b(?:internal\]|context [^\]]+\]|auth\])", step.name))
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 160 else line[:159] + "…"
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(re.sub(r"\.(\d{1,6})\d*", _microseconds, text).replace("Z", "+00:00"))
+
+
+def _microseconds(match: re.Match[str]) -> str:
+    return "." + match.group(1).ljust(6, "0")

@@ -1,0 +1,53 @@
+#!/usr/bin/python
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: document
+short_description: Checks a build document and hands it on as data
+version_added: 0.1.0
+author: SODALITE image-builder authors (@sodalite-eu)
+description:
+  - Reads the variables C(source), C(target), C(options) and C(custom_workdir) of the play before
+    Ansible templates them, checks the document as a whole and reports every fault with its path.
+  - Text in a document is never a template. The result can be passed on to the other modules of this
+    collection as it is.
+  - Secrets given as V({env: NAME}) or V({file: PATH}) are read here, on the controller. The result is
+    hidden from all output.
+attributes:
+  check_mode:
+    description: Can run in check mode, and does the same there.
+    support: full
+notes:
+  - This is an action plugin; it runs on the controller.
+"""
+
+EXAMPLES = r"""
+- name: Read the document
+  sodalite.image_builder.document:
+  register: document
+"""
+
+RETURN = r"""
+source:
+  description: The source of the document.
+  returned: success
+  type: dict
+target:
+  description: The target of the document.
+  returned: success
+  type: dict
+options:
+  description: The options of the document, empty when it has none.
+  returned: success
+  type: dict
+custom_workdir:
+  description: The folder for workspaces, if the play names one.
+  returned: success
+  type: str
+error:
+  description: The error for programs.
+  returned: failure
+  type: dict
+"""

@@ -1,0 +1,293 @@
+#!/usr/bin/python
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: images
+short_description: Builds images for several platforms and pushes them
+version_added: 0.1.0
+author: SODALITE image-builder authors (@sodalite-eu)
+description:
+  - Builds all images of O(target) from one source with Docker buildx, in one go, with other base images
+    injected where asked for, and pushes them from BuildKit.
+  - An image that its registry already holds, built from the same inputs, is left as it is.
+  - When one image fails, the others are still built and pushed.
+requirements:
+  - Docker Engine 26 and buildx 0.13 or newer on the host where the module runs
+attributes:
+  check_mode:
+    description: Can run in check mode, and then returns the plan without building.
+    support: full
+  diff_mode:
+    description: Has no difference to show.
+    support: none
+options:
+  workspace:
+    description:
+      - Path of a workspace that M(sodalite.image_builder.source) made.
+      - Exactly one of O(workspace) and O(context) is required.
+    type: path
+  context:
+    description: Path of a folder on the host, used as the build context as it is.
+    type: path
+  dockerfile:
+    description: Path of the Dockerfile inside O(context).
+    type: str
+    default: Dockerfile
+  target:
+    description: The images and the registry they are pushed to.
+    type: dict
+    required: true
+    suboptions:
+      images:
+        description: The images (variants) to build.
+        type: list
+        elements: dict
+        required: true
+        suboptions:
+          image:
+            description: Repository in the registry, such as V(team/app).
+            type: str
+            required: true
+          tag:
+            description: Tag of the image. The default is V(latest) where C(tags) is not given either.
+            type: str
+          tags:
+            description: More tags for the same image.
+            type: list
+            elements: str
+          base:
+            description:
+              - Base image to inject in place of the Dockerfile's own.
+              - A reference replaces the first base image that is not V(scratch), in every stage that starts
+                from it.
+              - A mapping has the keys V(first), V(final), V(all), the name or index of a stage, or a
+                reference as written there, and as values a reference or a mapping from platform to
+                reference.
+            type: raw
+          platforms:
+            description: Platforms such as V(linux/arm64). The default is the builder's own.
+            type: list
+            elements: str
+          build_args:
+            description: Build arguments.
+            type: dict
+          target:
+            description: Name or index of the stage to build. The default is the last one.
+            type: str
+          labels:
+            description: Labels of the image.
+            type: dict
+          annotations:
+            description: OCI annotations of the index and of the manifests.
+            type: dict
+          no_cache:
+            description: Builds without the build cache, and even if nothing has changed.
+            type: bool
+            default: false
+          pull:
+            description: Always asks for newer base images.
+            type: bool
+            default: false
+          secrets:
+            description:
+              - Secrets for C(RUN --mount=type=secret), by their id. Each is text, V({env: NAME}) or
+                V({file: PATH}).
+            type: dict
+          cache_from:
+            description: References of images to take the build cache from.
+            type: list
+            elements: raw
+          cache_to:
+            description: >-
+              Where to keep the build cache: V(inline), a reference, or a mapping with C(ref) and C(mode)
+              (V(min) or V(max)).
+            type: list
+            elements: raw
+      registry:
+        description: The registry that the images are pushed to.
+        type: dict
+        required: true
+        suboptions:
+          url:
+            description: Host of the registry, with its port where that is not 443, such as V(docker.io).
+            type: str
+            required: true
+          username:
+            description: Name to log in with.
+            type: str
+          password:
+            description: Password or token to log in with, as text or as V({env: NAME}) or V({file: PATH}).
+            type: raw
+  options:
+    description: What concerns the whole request.
+    type: dict
+    suboptions:
+      builder:
+        description: Name of an existing buildx builder to build with.
+        type: str
+      delete_images:
+        description: Whether the pushed images are removed when a deployment is taken down. Not used here.
+        type: bool
+        default: false
+"""
+
+EXAMPLES = r"""
+- name: Build two variants for two platforms
+  sodalite.image_builder.images:
+    workspace: "{{ fetched.workspace }}"
+    target:
+      images:
+        - image: team/app
+          tag: latest
+          platforms: [linux/amd64, linux/arm64]
+        - image: team/app
+          tag: python-3.8
+          base: python:3.8-alpine
+          platforms: [linux/amd64, linux/arm64]
+      registry:
+        url: registry.example.com
+        username: builder
+        password:
+          env: REGISTRY_TOKEN
+  register: built
+
+- name: Deploy exactly what was built
+  ansible.builtin.debug:
+    msg: "{{ built.images[0].reference }}@{{ built.images[0].digest }}"
+"""
+
+RETURN = r"""
+images:
+  description: An entry for each image, in the order of the document; also when some of them failed.
+  returned: always, unless nothing could be planned
+  type: list
+  elements: dict
+  contains:
+    reference:
+      description: Full name and tag.
+      type: str
+      sample: registry.example.com/team/app:latest
+    references:
+      description: Every name and tag of the image.
+      type: list
+      elements: str
+    registry:
+      description: Host of the registry.
+      type: str
+    image:
+      description: Repository in the registry.
+      type: str
+    tag:
+      description: The leading tag.
+      type: str
+    digest:
+      description:
+        - Digest of the index, or of the manifest of an image for one platform; empty if it was not pushed.
+      type: str
+    platforms:
+      description: Each C(platform) with the C(digest) of its manifest.
+      type: list
+      elements: dict
+    bases:
+      description:
+        - The base images, for each stage and platform, with C(stage), C(stage_name), C(line), C(platform),
+          C(original) (as the Dockerfile says), C(reference) (in effect), C(digest) and C(overridden).
+      type: list
+      elements: dict
+    state:
+      description: V(success), V(unchanged), V(failed), or V(pending) in check mode.
+      type: str
+    reason:
+      description: Why the image was built, or why it was not.
+      type: str
+    changed:
+      description: Whether the image was pushed.
+      type: bool
+    seconds:
+      description: Time from the start of the build until the image was pushed.
+      type: float
+    revision:
+      description: Revision of the source.
+      type: str
+    input_hash:
+      description: Hash of everything that the image is made from, kept with it in the registry.
+      type: str
+    error:
+      description: Why it failed, with the same keys as C(error).
+      type: dict
+error:
+  description:
+    - The error for programs, with code, phase, message, hint, image, platform, file, line and retryable.
+  returned: failure
+  type: dict
+"""
+
+from ansible_collections.sodalite.image_builder.plugins.module_utils import door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.images import build_images
+
+IMAGE = {
+    "image": {"type": "str", "required": True},
+    "tag": {"type": "str"},
+    "tags": {"type": "list", "elements": "str"},
+    "base": {"type": "raw"},
+    "platforms": {"type": "list", "elements": "str"},
+    "build_args": {"type": "dict"},
+    "target": {"type": "str"},
+    "labels": {"type": "dict"},
+    "annotations": {"type": "dict"},
+    "no_cache": {"type": "bool", "default": False},
+    "pull": {"type": "bool", "default": False},
+    "secrets": {"type": "dict", "no_log": True},
+    "cache_from": {"type": "list", "elements": "raw"},
+    "cache_to": {"type": "list", "elements": "raw"},
+}
+REGISTRY = {
+    "url": {"type": "str", "required": True},
+    "username": {"type": "str"},
+    "password": {"type": "raw", "no_log": True},
+}
+
+
+def main() -> None:
+    module = door.AnsibleModule(
+        argument_spec={
+            "workspace": {"type": "path"},
+            "context": {"type": "path"},
+            "dockerfile": {"type": "str", "default": "Dockerfile"},
+            "target": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "images": {"type": "list", "elements": "dict", "required": True, "options": IMAGE},
+                    "registry": {"type": "dict", "required": True, "options": REGISTRY},
+                },
+            },
+            "options": {
+                "type": "dict",
+                "options": {"builder": {"type": "str"}, "delete_images": {"type": "bool", "default": False}},
+            },
+        },
+        required_one_of=[("workspace", "context")],
+        mutually_exclusive=[("workspace", "context")],
+        supports_check_mode=True,
+    )
+    given = module.params
+    source = {"context": given["context"], "dockerfile": given["dockerfile"]} if given["context"] else None
+    with door.opened(module) as report:
+        built = build_images(
+            given["target"],
+            given["options"],
+            workspace=given["workspace"],
+            source=source,
+            plan_only=module.check_mode,
+            report=report,
+        )
+        if built.error is not None:
+            module.fail_json(msg=str(built.error), error=built.error.to_dict(), **built.to_dict())
+        module.exit_json(**built.to_dict())
+
+
+if __name__ == "__main__":
+    main()
