@@ -147,7 +147,7 @@ def trusted_by_docker(address: str, ca: Path) -> Iterator[None]:
 
 
 def make_certificate(folder: Path, host: str) -> None:
-    """Make a CA (``ca.crt``) and a server's certificate of it (``server.crt``, ``server.key``) in ``folder``."""
+    """Make a CA (``ca.crt``) and a certificate of it (``server.crt``, ``server.key``) in ``folder``."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
