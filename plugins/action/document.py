@@ -35,7 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             check_document(raw["source"], raw["target"], raw["options"])
         except BuilderError as error:
             result.update(failed=True, msg=str(error), error=error.to_dict())
-            fail_readably(result)
+            fail_readably(self._task.name, result)
             return result
         source, target = with_secrets_read(raw["source"], raw["target"])
         result.update(

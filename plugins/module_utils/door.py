@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
-from .errors import BuilderError, Cancelled
+from .errors import BuilderError, from_os_error
 from .process import cancellable
 
 __all__ = ["REGISTRY_LOGIN", "AnsibleModule", "opened"]
@@ -49,7 +49,7 @@ def opened(module: AnsibleModule) -> Iterator[Callable[[str], None]]:
         with cancellable(watched):
             yield report
     except BuilderError as error:
-        result: dict[str, Any] = dict(getattr(error, "result", {}))
-        module.fail_json(msg=str(error), error=error.to_dict(), **result)
-    except KeyboardInterrupt:
-        module.fail_json(msg=str(Cancelled()), error=Cancelled().to_dict())
+        module.fail_json(msg=str(error), error=error.to_dict())
+    except OSError as error:
+        explained = from_os_error(error)
+        module.fail_json(msg=str(explained), error=explained.to_dict())

@@ -7,6 +7,7 @@ what to do) and what a program needs (a code, the phase, the place).
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Optional
 
 
@@ -132,6 +133,19 @@ class BuildError(BuilderError):
     """BuildKit could not build or push an image."""
 
     phase = "build"
+
+
+def from_os_error(error: OSError) -> BuilderError:
+    """The error for what the operating system refused, such as a full disk."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return BuilderError(
+            "disk_full",
+            f"The disk is full{where}.",
+            hint="Free space, or name another folder as custom_workdir.",
+            retryable=True,
+        )
+    return BuilderError("system_error", f"{error.strerror or error}{where}.", hint="Check the machine.")
 
 
 class Cancelled(BuilderError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
@@ -18,6 +19,8 @@ from .fetch import read_source
 from .parameters import check_target
 from .plan import BuildInput, make_plan
 from .workspace import Workspace
+
+_PARALLEL_REQUESTS = 8
 
 
 @dataclass(frozen=True)
@@ -70,9 +73,11 @@ def build_images(
         report("resolving base images")
         engine = engines.find(options.builder)
         access = Access.of(target.registry, target.secrets)
-        registry = access.registry(engine)
+        # In this order, so that an interrupt closes the connections that the pool's threads wait for.
+        pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL_REQUESTS))
+        registry = stack.enter_context(access.registry(engine))
         try:
-            plan = make_plan(input_, target.images, engine, registry)
+            plan = make_plan(input_, target.images, engine, registry, pool)
             if plan_only:
                 results = [ImageResult(image, image.state, image.manifest) for image in plan.images]
             else:

@@ -9,13 +9,12 @@ properties so.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Callable, Optional, TypeVar
+from collections.abc import Mapping
+from typing import Any, Optional
 
 from .document import Cache, Image, Options, RegistryAccount, Target
-from .errors import ParameterError
+from .faults import CONTROL, Faults, kind_of
 from .git_url import check_url
 from .injection import Override
 from .platform import Platform
@@ -23,8 +22,6 @@ from .reference import DOCKER_HUB, Reference, is_registry_host, is_repository_pa
 from .secret import Secret, read
 from .source import GitRepo
 
-_T = TypeVar("_T")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _LATER = {
@@ -34,96 +31,9 @@ _LATER = {
 }
 
 
-class _Faults(list[str]):
-    """The faults found so far, and the checks that add to them."""
-
-    def add(self, path: str, what: str) -> None:
-        self.append(f"{path}: {what}")
-
-    def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
-        """``value`` as a mapping without its nulls; keys that are not ``known`` are faults."""
-        if not isinstance(value, Mapping):
-            self.add(path, f"a mapping is wanted, not {_kind(value)}")
-            return {}
-        names = list(known)
-        for key in value:
-            if not isinstance(key, str):
-                self.add(path, f"the key {key!r} is {_kind(key)}; put it in quotes")
-            elif names and key not in names:
-                near = difflib.get_close_matches(key, names, 1)
-                hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
-                self.add(f"{path}.{key}", f"unknown key; {hint}")
-        return {key: item for key, item in value.items() if item is not None and isinstance(key, str)}
-
-    def sequence(self, path: str, value: Any) -> Sequence[Any]:
-        if isinstance(value, (list, tuple)):
-            return value
-        if value is not None:
-            self.add(path, f"a list is wanted, not {_kind(value)}")
-        return ()
-
-    def text(self, path: str, value: Any, *, lines: bool = False, empty: bool = False) -> Optional[str]:
-        """``value`` as text; numbers are faults because YAML changes them (3.10 is 3.1)."""
-        if not isinstance(value, str):
-            hint = "; put it in quotes" if isinstance(value, (int, float)) else ""
-            self.add(path, f"text is wanted, not {_kind(value)}{hint}")
-            return None
-        if not value and not empty:
-            self.add(path, "must not be empty")
-            return None
-        if "\0" in value or (not lines and _CONTROL.search(value)):
-            self.add(path, "must not contain line ends or other control characters")
-            return None
-        return value
-
-    def flag(self, path: str, value: Any) -> bool:
-        if not isinstance(value, bool):
-            self.add(path, f"true or false is wanted, not {_kind(value)}")
-            return False
-        return value
-
-    def made(self, path: str, make: Callable[[Any], _T], value: Any) -> Optional[_T]:
-        """``make(value)``, with its ``ValueError`` as a fault."""
-        try:
-            return make(value)
-        except ValueError as error:
-            self.add(path, str(error))
-            return None
-
-    def texts(self, path: str, value: Any, *, key: re.Pattern[str], what: str) -> dict[str, str]:
-        """A mapping from names to texts; whole numbers count as text."""
-        found = {}
-        for name, item in self.mapping(path, value).items():
-            where = f"{path}.{name}"
-            if not key.match(name):
-                self.add(path, f"{name!r} is not {what}")
-            if isinstance(item, int) and not isinstance(item, bool):
-                item = str(item)
-            text = self.text(where, item, lines=True, empty=True)
-            if text is not None:
-                found[name] = text
-        return found
-
-    def raise_if_any(self) -> None:
-        if self:
-            raise ParameterError(self)
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return f"the truth value {str(value).lower()}"
-    if isinstance(value, (int, float)):
-        return f"the number {value}"
-    if isinstance(value, str):
-        return "text"
-    return "a list" if isinstance(value, (list, tuple)) else "a mapping"
-
-
 def check_source(raw: Any) -> GitRepo:
     """The source. Raises ``ParameterError`` with every fault."""
-    faults = _Faults()
+    faults = Faults()
     source = _source(faults, raw)
     faults.raise_if_any()
     assert source is not None
@@ -132,7 +42,7 @@ def check_source(raw: Any) -> GitRepo:
 
 def check_target(raw: Any, options: Any = None) -> tuple[Target, Options]:
     """The target and the options. Raises ``ParameterError`` with every fault of both."""
-    faults = _Faults()
+    faults = Faults()
     target = _target(faults, raw)
     checked = _options(faults, options)
     faults.raise_if_any()
@@ -142,7 +52,7 @@ def check_target(raw: Any, options: Any = None) -> tuple[Target, Options]:
 
 def check_document(source: Any, target: Any, options: Any = None) -> tuple[GitRepo, Target, Options]:
     """The whole document. Raises ``ParameterError`` with every fault of all its parts."""
-    faults = _Faults()
+    faults = Faults()
     checked_source = _source(faults, source)
     checked_target = _target(faults, target)
     checked_options = _options(faults, options)
@@ -154,13 +64,24 @@ def check_document(source: Any, target: Any, options: Any = None) -> tuple[GitRe
 
 def check_registry(raw: Any) -> RegistryAccount:
     """``url``, ``username`` and ``password`` of a registry. Raises ``ParameterError``."""
-    faults = _Faults()
+    faults = Faults()
     account, prefix = _registry(faults, "registry", raw)
     if account is not None and prefix:
         faults.add("registry.url", "only a host and a port are wanted here")
     faults.raise_if_any()
     assert account is not None
     return account
+
+
+def check_build(raw: Any, build_platform: str) -> tuple[Image, Platform]:
+    """The keys of an image that concern its Dockerfile, without a name. Raises ``ParameterError``."""
+    faults = Faults()
+    parts = faults.mapping("image", raw, ("base", "platforms", "build_args", "target"))
+    native = faults.made("build_platform", Platform.parse, build_platform)
+    image = Image(references=(), **_build(faults, "", parts))
+    faults.raise_if_any()
+    assert native is not None
+    return image, native
 
 
 def with_secrets_read(source: Any, target: Any) -> tuple[Any, Any]:
@@ -185,7 +106,7 @@ def _read_in(value: Any, path: tuple[str, ...]) -> Any:
     return value
 
 
-def _source(faults: _Faults, raw: Any) -> Optional[GitRepo]:
+def _source(faults: Faults, raw: Any) -> Optional[GitRepo]:
     if raw is None:
         faults.add("source", "is missing; it says where the Dockerfile comes from, such as git_repo")
         return None
@@ -200,7 +121,7 @@ def _source(faults: _Faults, raw: Any) -> Optional[GitRepo]:
     return _git_repo(faults, "source.git_repo", parts["git_repo"])
 
 
-def _git_repo(faults: _Faults, path: str, raw: Any) -> Optional[GitRepo]:
+def _git_repo(faults: Faults, path: str, raw: Any) -> Optional[GitRepo]:
     names = (
         "url",
         "version",
@@ -237,25 +158,25 @@ def _git_repo(faults: _Faults, path: str, raw: Any) -> Optional[GitRepo]:
     return GitRepo(**given, password=password)
 
 
-def _relative(faults: _Faults, path: str, text: Optional[str]) -> None:
+def _relative(faults: Faults, path: str, text: Optional[str]) -> None:
     if text is not None and (text.startswith("/") or ".." in text.split("/")):
         faults.add(path, f"{text!r} leaves the source; give a relative path inside it")
 
 
-def _secret(faults: _Faults, path: str, value: Any, *, lines: bool = False) -> Optional[Secret]:
+def _secret(faults: Faults, path: str, value: Any, *, lines: bool = False) -> Optional[Secret]:
     if value is None:
         return None
     secret = faults.made(path, read, value)
     if secret is None:
         return None
-    if not lines and _CONTROL.search(secret.reveal()):
+    if not lines and CONTROL.search(secret.reveal()):
         faults.add(path, "must not contain line ends or other control characters")
     elif not secret.reveal():
         faults.add(path, "must not be empty")
     return secret
 
 
-def _target(faults: _Faults, raw: Any) -> Optional[Target]:
+def _target(faults: Faults, raw: Any) -> Optional[Target]:
     if raw is None:
         faults.add("target", "is missing; it says which images to build and where to push them")
         return None
@@ -278,7 +199,7 @@ def _target(faults: _Faults, raw: Any) -> Optional[Target]:
     return Target(tuple(image for image in images if image), account)
 
 
-def _registry(faults: _Faults, path: str, raw: Any) -> tuple[Optional[RegistryAccount], str]:
+def _registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[RegistryAccount], str]:
     """The account, and the folder in the registry that ``url`` names after its host."""
     if raw is None:
         faults.add(path, "is missing; give at least its url, such as docker.io")
@@ -324,24 +245,16 @@ _ANY_KEY = re.compile(r"[^\s=\x00-\x1f]+\Z")
 
 
 def _image(
-    faults: _Faults, path: str, raw: Any, account: Optional[RegistryAccount], prefix: str
+    faults: Faults, path: str, raw: Any, account: Optional[RegistryAccount], prefix: str
 ) -> Optional[Image]:
     parts = faults.mapping(path, raw, _IMAGE_KEYS)
     if not isinstance(raw, Mapping):
         return None
     repository = _repository(faults, path, parts, account, prefix)
     tags = _tags(faults, path, parts)
-    target = faults.text(f"{path}.target", parts["target"]) if "target" in parts else None
-    if target is not None and not _NAME.match(target):
-        faults.add(f"{path}.target", f"{target!r} is not the name or index of a stage")
     image = Image(
         references=tuple(Reference(account.host, repository, tag) for tag in tags if account and repository),
-        base=_override(faults, f"{path}.base", parts["base"]) if "base" in parts else None,
-        platforms=_platforms(faults, f"{path}.platforms", parts.get("platforms")),
-        build_args=faults.texts(
-            f"{path}.build_args", parts.get("build_args", {}), key=_ARGUMENT, what="the name of an argument"
-        ),
-        target=target,
+        **_build(faults, f"{path}.", parts),
         labels=faults.texts(
             f"{path}.labels", parts.get("labels", {}), key=_ANY_KEY, what="the name of a label"
         ),
@@ -360,8 +273,24 @@ def _image(
     return image if image.references else None
 
 
+def _build(faults: Faults, prefix: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an image that decide how its Dockerfile is read."""
+    target = faults.text(f"{prefix}target", parts["target"]) if "target" in parts else None
+    if target is not None and not _NAME.match(target):
+        faults.add(f"{prefix}target", f"{target!r} is not the name or index of a stage")
+    arguments = parts.get("build_args", {})
+    return {
+        "base": _override(faults, f"{prefix}base", parts["base"]) if "base" in parts else None,
+        "platforms": _platforms(faults, f"{prefix}platforms", parts.get("platforms")),
+        "build_args": faults.texts(
+            f"{prefix}build_args", arguments, key=_ARGUMENT, what="the name of an argument"
+        ),
+        "target": target,
+    }
+
+
 def _repository(
-    faults: _Faults, path: str, parts: Mapping[str, Any], account: Optional[RegistryAccount], prefix: str
+    faults: Faults, path: str, parts: Mapping[str, Any], account: Optional[RegistryAccount], prefix: str
 ) -> str:
     if "image" not in parts:
         faults.add(f"{path}.image", "is missing")
@@ -383,7 +312,7 @@ def _repository(
     return f"library/{repository}" if account.host == DOCKER_HUB and "/" not in repository else repository
 
 
-def _tags(faults: _Faults, path: str, parts: Mapping[str, Any]) -> list[str]:
+def _tags(faults: Faults, path: str, parts: Mapping[str, Any]) -> list[str]:
     places = [(f"{path}.tag", parts["tag"])] if "tag" in parts else []
     places += [
         (f"{path}.tags[{n}]", tag) for n, tag in enumerate(faults.sequence(f"{path}.tags", parts.get("tags")))
@@ -401,7 +330,7 @@ def _tags(faults: _Faults, path: str, parts: Mapping[str, Any]) -> list[str]:
     return tags if places else ["latest"]
 
 
-def _platforms(faults: _Faults, path: str, value: Any) -> tuple[Platform, ...]:
+def _platforms(faults: Faults, path: str, value: Any) -> tuple[Platform, ...]:
     found: list[Platform] = []
     for number, item in enumerate(faults.sequence(path, value)):
         where = f"{path}[{number}]"
@@ -414,12 +343,12 @@ def _platforms(faults: _Faults, path: str, value: Any) -> tuple[Platform, ...]:
     return tuple(found)
 
 
-def _override(faults: _Faults, path: str, value: Any) -> Optional[Override]:
+def _override(faults: Faults, path: str, value: Any) -> Optional[Override]:
     if isinstance(value, str):
         return _base_reference(faults, path, value)
     override: dict[str, Any] = {}
     if not isinstance(value, Mapping):
-        faults.add(path, f"a reference or a mapping is wanted, not {_kind(value)}")
+        faults.add(path, f"a reference or a mapping is wanted, not {kind_of(value)}")
     elif not value:
         faults.add(path, "must not be empty")
     for key, item in faults.mapping(path, value).items() if isinstance(value, Mapping) else ():
@@ -436,14 +365,14 @@ def _override(faults: _Faults, path: str, value: Any) -> Optional[Override]:
     return override
 
 
-def _base_reference(faults: _Faults, path: str, value: Any) -> str:
+def _base_reference(faults: Faults, path: str, value: Any) -> str:
     text = faults.text(path, value)
     if text is not None:
         faults.made(path, Reference.parse, text)
     return text or ""
 
 
-def _secrets(faults: _Faults, path: str, value: Any) -> dict[str, Secret]:
+def _secrets(faults: Faults, path: str, value: Any) -> dict[str, Secret]:
     found = {}
     for name, item in faults.mapping(path, value).items():
         if not _NAME.match(name):
@@ -454,7 +383,7 @@ def _secrets(faults: _Faults, path: str, value: Any) -> dict[str, Secret]:
     return found
 
 
-def _caches(faults: _Faults, path: str, value: Any, *, to: bool) -> tuple[Cache, ...]:
+def _caches(faults: Faults, path: str, value: Any, *, to: bool) -> tuple[Cache, ...]:
     found: list[Cache] = []
     for number, item in enumerate(faults.sequence(path, value)):
         where = f"{path}[{number}]"
@@ -471,7 +400,7 @@ def _caches(faults: _Faults, path: str, value: Any, *, to: bool) -> tuple[Cache,
     return tuple(found)
 
 
-def _options(faults: _Faults, raw: Any) -> Options:
+def _options(faults: Faults, raw: Any) -> Options:
     parts = faults.mapping("options", raw if raw is not None else {}, ("builder", "delete_images"))
     builder = faults.text("options.builder", parts["builder"]) if "builder" in parts else None
     if builder is not None and not _NAME.match(builder):

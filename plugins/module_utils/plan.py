@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
@@ -29,7 +30,6 @@ from .stages import Resolution, UsedImage, resolve
 #: The annotation of a pushed index (or of a single manifest) that holds the input hash.
 INPUT_HASH = "eu.sodalite.image-builder.input-hash"
 _HASH_VERSION = 1
-_PARALLEL_REQUESTS = 8
 
 
 @dataclass(frozen=True)
@@ -105,23 +105,28 @@ class Plan:
         return tuple(plan for plan in self.images if plan.state == "pending")
 
 
-def make_plan(source: BuildInput, images: Sequence[Image], engine: Engine, registry: Registry) -> Plan:
-    """Plan ``images`` of ``source``. Raises ``DockerfileError``, ``RegistryError`` and ``EngineError``."""
-    with open(source.dockerfile, encoding="utf-8", errors="surrogateescape") as file:
+def make_plan(
+    source: BuildInput, images: Sequence[Image], engine: Engine, registry: Registry, pool: Executor
+) -> Plan:
+    """Plan ``images`` of ``source``, asking registries in ``pool``.
+
+    Raises ``DockerfileError``, ``RegistryError`` and ``EngineError``.
+    """
+    with open(source.dockerfile, encoding="utf-8", errors="surrogateescape", newline="") as file:
         text = file.read()
-    dockerfile = _located(source, lambda: parse(text))
-    drafts = [
-        _located(source, lambda image=image: _draft(dockerfile, image, engine), image) for image in images
-    ]
-    lookup = _Lookup(registry, [reference for draft in drafts for reference in draft.references])
+    with _located(source):
+        dockerfile = parse(text)
+    drafts = []
+    for image in images:
+        with _located(source, image):
+            drafts.append(_draft(dockerfile, image, engine))
+    lookup = _Lookup(registry, pool, [reference for draft in drafts for reference in draft.references])
     tree = context_digest(source.context, read_ignore(source.context, source.dockerfile))
-    plans = [
-        _located(source, lambda draft=draft: _plan(dockerfile, draft, tree, engine, lookup), draft.image)
-        for draft in drafts
-    ]
-    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
-        plans = list(pool.map(lambda plan: _compared(plan, registry), plans))
-    plan = Plan(source, engine, tuple(plans))
+    plans = []
+    for draft in drafts:
+        with _located(source, draft.image):
+            plans.append(_plan(dockerfile, draft, tree, engine, lookup))
+    plan = Plan(source, engine, tuple(pool.map(lambda planned: _compared(planned, registry), plans)))
     _check_runnable(plan)
     return plan
 
@@ -145,7 +150,7 @@ class _Draft:
 class _Lookup:
     """The manifests of many references, each asked for once and all at the same time."""
 
-    def __init__(self, registry: Registry, references: Sequence[Reference]) -> None:
+    def __init__(self, registry: Registry, pool: Executor, references: Sequence[Reference]) -> None:
         def ask(reference: Reference) -> Any:
             try:
                 return registry.manifest(reference)
@@ -153,8 +158,7 @@ class _Lookup:
                 return error
 
         distinct = sorted(set(references), key=str)
-        with ThreadPoolExecutor(_PARALLEL_REQUESTS) as pool:
-            self._answers = dict(zip(distinct, pool.map(ask, distinct)))
+        self._answers = dict(zip(distinct, pool.map(ask, distinct)))
 
     def manifest(self, reference: Reference) -> Manifest:
         answer = self._answers[reference]
@@ -164,10 +168,11 @@ class _Lookup:
         return found
 
 
-def _located(source: BuildInput, work: Any, image: Optional[Image] = None) -> Any:
-    """``work()``, with the image and the Dockerfile's name added to its errors."""
+@contextmanager
+def _located(source: BuildInput, image: Optional[Image] = None) -> Iterator[None]:
+    """Adds the image and the Dockerfile's name to the errors of the block."""
     try:
-        return work()
+        yield
     except BuilderError as error:
         if image is not None and error.image is None:
             error.image = image.name

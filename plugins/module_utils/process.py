@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Callable, Optional
 
@@ -16,6 +16,10 @@ from .errors import Cancelled
 
 _GRACE_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
+
+# Signals reach the main thread only, so what other threads run is ended through these.
+_cancelled = threading.Event()
+_running: set[subprocess.Popen[str]] = set()
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ def run(
 
     ``on_stderr_line`` gets each line of standard error as it comes. Whatever ends this
     call (an exception such as ``Cancelled``, or ``timeout`` seconds, which raises
-    ``subprocess.TimeoutExpired``), the whole group is ended first. Raises
+    ``subprocess.TimeoutExpired``), the whole group is ended first. In another thread than the
+    main one, ``Cancelled`` is raised once the main thread has been told to stop. Raises
     ``FileNotFoundError`` where the program does not exist.
     """
     child = subprocess.Popen(
@@ -69,6 +74,7 @@ def run(
         assert child.stdout is not None
         stdout.append(child.stdout.read())
 
+    _running.add(child)
     readers = [threading.Thread(target=target, daemon=True) for target in (collect_stderr, collect_stdout)]
     try:
         for reader in readers:
@@ -79,10 +85,16 @@ def run(
             child.stdin.close()
         except BrokenPipeError:
             pass
+        if _cancelled.is_set():
+            raise Cancelled()
         status = child.wait(timeout)
+        if _cancelled.is_set():
+            raise Cancelled()
     except BaseException:
         _end_group(child)
         raise
+    finally:
+        _running.discard(child)
     for reader in readers:
         reader.join(_GRACE_SECONDS)
     return Result(status, "".join(stdout), "".join(stderr))
@@ -107,12 +119,15 @@ def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
     ``Cancelled`` is raised once in the main thread, so that ``finally`` blocks clean up
     undisturbed; later signals are ignored until the end of the block.
     """
-    cancelled = threading.Event()
+    _cancelled.clear()
     finished = threading.Event()
 
     def handle(number: int, frame: object) -> None:
-        if not cancelled.is_set():
-            cancelled.set()
+        if not _cancelled.is_set():
+            _cancelled.set()
+            for child in list(_running):
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGTERM)
             raise Cancelled()
 
     def watch() -> None:

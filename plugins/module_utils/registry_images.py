@@ -46,10 +46,7 @@ def remove(
     """
     wanted = _parse(reference)
     registry = _access(wanted, username, password).registry(_engine())
-    if only_ask:
-        changed = registry.digest(wanted, mirrors=False) is not None
-    else:
-        changed = registry.delete(wanted)
+    changed = registry.digest(wanted, mirrors=False) is not None if only_ask else registry.delete(wanted)
     return {"changed": changed, "reference": str(wanted)}
 
 

@@ -29,10 +29,10 @@ _POLL_SECONDS = 0.2
 display = Display()
 
 
-def fail_readably(result: dict[str, Any]) -> None:
-    """Show a failure where the stdout callback hides it: opera prints its JSON only in part."""
+def fail_readably(task: str, result: dict[str, Any]) -> None:
+    """Show the failure of ``task`` where the stdout callback hides it: opera prints its JSON only in part."""
     if result.get("failed") and _output_is_data():
-        display.error(str(result.get("msg", "the task failed without a message")), wrap_text=False)
+        display.error(f"Task '{task}': {result.get('msg', 'failed without a message')}", wrap_text=False)
 
 
 def _output_is_data() -> bool:
@@ -54,7 +54,7 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
                 result.update(self._execute_module(task_vars=task_vars))
         else:
             result.update(self._execute_module(task_vars=task_vars))
-        fail_readably(result)
+        fail_readably(self._task.name, result)
         _write_result(result)
         return result
 

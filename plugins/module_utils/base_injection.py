@@ -1,0 +1,94 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Base injection for people who build by other means: a Dockerfile in, another one out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from .dockerfile import Dockerfile, parse
+from .errors import DockerfileError
+from .injection import Base, Injection, bases, inject, rewrite
+from .parameters import check_build
+from .platform import Platform
+
+
+def inject_bases(
+    path: str, raw_image: Mapping[str, Any], build_platform: str, dest: Optional[str], *, only_ask: bool
+) -> dict[str, Any]:
+    """The result of the module ``dockerfile``: ``bases``, ``contexts`` and whether ``dest`` changes.
+
+    ``raw_image`` has ``base``, ``platforms``, ``build_args`` and ``target`` as in a document. Raises
+    ``ParameterError`` and ``DockerfileError``.
+    """
+    image, native = check_build(raw_image, build_platform)
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            text = file.read()
+    except OSError as error:
+        raise DockerfileError(
+            "no_dockerfile", f"{path} cannot be read: {error.strerror}.", hint="Check path."
+        ) from None
+    dockerfile = parse(text)
+    platforms = image.platforms or (native,)
+    scope: dict[str, Any] = {
+        "build_args": image.build_args,
+        "build_platform": native,
+        "target": image.target,
+    }
+    found = bases(dockerfile, image.base, platforms, **scope)
+    injection = _injection(dockerfile, found, platforms, scope)
+    changed = dest is not None and _write(dest, injection.text, only_ask)
+    return {
+        "changed": changed,
+        "bases": [_base(base) for base in found],
+        "contexts": dict(injection.contexts),
+    }
+
+
+def _injection(
+    dockerfile: Dockerfile, found: Sequence[Base], platforms: Sequence[Platform], scope: Mapping[str, Any]
+) -> Injection:
+    """Plain references where each stage has one for all platforms, else names and contexts for them."""
+    overridden = [base for base in found if base.overridden]
+    names = {base.stage: str(base.reference.familiar) for base in overridden}
+    if all(names.get(base.stage, base.reference.familiar) == base.reference.familiar for base in found):
+        return Injection(rewrite(dockerfile, names), {})
+    stages = {base.stage for base in overridden}
+    return inject(dockerfile, [base for base in found if base.stage in stages], platforms, **scope)
+
+
+def _base(base: Base) -> dict[str, Any]:
+    return {
+        "stage": base.stage,
+        "stage_name": base.stage_name,
+        "line": base.line,
+        "platform": str(base.platform),
+        "original": base.original,
+        "reference": base.reference.familiar,
+        "overridden": base.overridden,
+    }
+
+
+def _write(dest: str, text: str, only_ask: bool) -> bool:
+    """Write ``text`` to ``dest`` in one step where it differs. Returns whether it does."""
+    content = text.encode("utf-8", "surrogateescape")
+    try:
+        with open(dest, "rb") as file:
+            if file.read() == content:
+                return False
+    except FileNotFoundError:
+        pass
+    if not only_ask:
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(dest) or ".", prefix=".image-builder-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, dest)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    return True
