@@ -243,8 +243,10 @@ class Transport:
                 )
             if time.monotonic() > deadline:
                 raise socket.timeout
-        # Unlike read1, read notices a connection that broke within the body, and ends the answer.
-        content += answer.read()
+        if answer.length:
+            raise http.client.IncompleteRead(bytes(content), answer.length)
+        # Unlike read1, read ends the answer, so that the connection can be used again.
+        answer.read()
         return bytes(content)
 
     def _drop(self, connection: _Connection) -> None:
