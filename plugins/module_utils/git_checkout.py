@@ -32,10 +32,13 @@ _LFS_ATTRIBUTE = re.compile(rb"^\s*[^#\s].*\sfilter=lfs(?:\s|$)", re.MULTILINE)
 # Pointers stay pointers at checkout, whatever filters the user has; git lfs pull replaces them.
 _LFS_OFF = (("filter.lfs.process", ""), ("filter.lfs.smudge", ""), ("filter.lfs.required", "false"))
 _LFS_ON = (
+    ("filter.lfs.clean", "git-lfs clean -- %f"),
     ("filter.lfs.process", "git-lfs filter-process"),
     ("filter.lfs.smudge", "git-lfs smudge -- %f"),
     ("filter.lfs.required", "true"),
+    ("lfs.transfer.maxretries", "4"),
 )
+_NO_LARGE_FILE = r"object not found|object does not exist"
 
 
 def look_up(git: Git, url: str, version: str, what: str) -> Optional[Found]:
@@ -76,7 +79,7 @@ class Checkout:
         found = look_up(self._git, url, version, what)
         if found is None:
             found = self._search(url, version, what)
-        git_dir = self._init(url, found.commit, what)
+        git_dir = self._init(found.commit, what)
         commit = self._transfer(git_dir, url, found, what)
         line = self._git.run(["rev-list", "--timestamp", "--max-count=1", commit], what, git_dir=git_dir)
         committed_at = max(int(line.split()[0]), 0)
@@ -89,13 +92,13 @@ class Checkout:
         )
         listed = self._git.run(["ls-files", "--stage", "-z"], what, git_dir=git_dir, work_tree=work_tree)
         entries = [entry.partition("\t") for entry in listed.split("\0") if entry]
-        self._pull_large_files(git_dir, work_tree, what, [path for _, _, path in entries])
+        self._pull_large_files(git_dir, work_tree, url, what, [path for _, _, path in entries])
         links = {path: info.split()[1] for info, _, path in entries if info.startswith(_GITLINK)}
         if links:
             self._fetch_submodules(git_dir, work_tree, url, links, submodule, depth)
         return commit, committed_at
 
-    def _init(self, url: str, commit: str, what: str) -> str:
+    def _init(self, commit: str, what: str) -> str:
         self._count += 1
         git_dir = os.path.join(self.git_dirs, str(self._count))
         form = "sha256" if len(commit) == 64 else "sha1"
@@ -104,9 +107,6 @@ class Checkout:
             what,
             git_dir=git_dir,
         )
-        # Where Git LFS, and nothing else, looks for the server.
-        self._git.run(["config", "remote.origin.url", url], what, git_dir=git_dir)
-        self._git.run(["config", "core.bare", "false"], what, git_dir=git_dir)
         return git_dir
 
     def _transfer(self, git_dir: str, url: str, found: Found, what: str) -> str:
@@ -145,7 +145,7 @@ class Checkout:
     def _search(self, url: str, version: str, what: str) -> Found:
         """Find an abbreviated commit in the history of all branches and tags, without their files."""
         self._progress(f"looking for the commit {version} in all branches and tags")
-        git_dir = self._init(url, version, what)
+        git_dir = self._init(version, what)
         self._git.ask(
             [
                 "fetch",
@@ -174,7 +174,7 @@ class Checkout:
             raise self._unknown(url, version, what)
         return Found(*commits, *commits)
 
-    def _pull_large_files(self, git_dir: str, work_tree: str, what: str, paths: list[str]) -> None:
+    def _pull_large_files(self, git_dir: str, work_tree: str, url: str, what: str, paths: list[str]) -> None:
         if not any(_uses_lfs(os.path.join(work_tree, path)) for path in paths if _is_attributes(path)):
             return
         if not self._git.has_lfs():
@@ -185,7 +185,20 @@ class Checkout:
             return
         self._check_lfs_configuration(git_dir, work_tree, what)
         self._progress(f"fetching large files of {what}")
-        self._git.ask(["lfs", "pull"], what, git_dir=git_dir, work_tree=work_tree, config=_LFS_ON)
+        result = self._git.ask(
+            ["lfs", "pull"],
+            what,
+            git_dir=git_dir,
+            work_tree=work_tree,
+            config=(*_LFS_ON, ("remote.origin.url", url)),
+            expected=_NO_LARGE_FILE,
+        )
+        if result.status:
+            raise SourceError(
+                "git_failed",
+                f"The server lacks a large file of {what}.",
+                hint="Push it there: git lfs push --all.",
+            )
 
     def _check_lfs_configuration(self, git_dir: str, work_tree: str, what: str) -> None:
         """A repository can name another server for its large files; the rules for addresses hold for it."""
