@@ -1,5 +1,73 @@
-.PHONY: lock
-UV := $(or $(wildcard .venv-dev/bin/uv),uv)
-lock:
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --override requirements/override.txt --output-file requirements/run.txt requirements/run.in
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --output-file requirements/dev.txt requirements/dev.in
+# Every check of the project by its own name; "make test" runs them all, "make help" lists them.
+# Each makes what it needs: the pinned environments, and the engine and registry to build with.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+export PATH := $(CURDIR)/.venv-dev/bin:$(PATH)
+
+CHECKS := format lint types shell ansible-lint docs unit sanity molecule engine integration e2e
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+MODULES = $(basename $(notdir $(filter-out %/__init__.py,$(wildcard plugins/modules/*.py))))
+
+.PHONY: help test $(CHECKS) lock run dev site clean
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+test: ## Run every check, and say how long each took
+	@tests/checks $(CHECKS)
+
+format: dev ## See that the Python is formatted (ruff)
+	ruff format --check
+
+lint: dev ## Lint the Python (ruff)
+	ruff check
+
+types: dev ## Check the types (mypy, strict)
+	mypy
+
+shell: ## Lint the shell scripts
+	shellcheck .ci/run image-builder-cli.sh tests/checks $(wildcard scripts/* tests/*.sh)
+
+ansible-lint: dev ## Lint playbooks and roles (production profile)
+	ansible-lint
+
+docs: dev ## Check the documentation of the modules, and the changelog
+	ansible-doc --type module $(addprefix sodalite.image_builder.,$(MODULES)) >/dev/null
+	antsibull-docs lint-collection-docs --plugin-docs .
+	antsibull-changelog lint
+
+unit: dev ## Test the parts
+	pytest tests/unit
+
+sanity: dev ## Run ansible-test's sanity tests
+	tests/sanity.sh
+
+molecule: dev ## Try the roles on this machine, apart from any engine that it has
+	cd extensions && molecule test --all
+
+engine: dev site ## Hold the Dockerfile reader against BuildKit
+	pytest tests/engine
+
+integration: dev site ## Run the modules as playbooks do
+	tests/integration.sh
+
+e2e: dev run site ## Build through every door, with real engines, registries and git servers
+	pytest tests/e2e
+
+lock: dev ## Pin the newest versions that requirements/*.in allow
+	$(LOCK) --upgrade --override requirements/override.txt --output-file requirements/run.txt requirements/run.in
+	$(LOCK) --upgrade --output-file requirements/dev.txt requirements/dev.in
+
+run: ## Make or renew .venv, the environment that deploys
+	@scripts/environment run
+
+dev: ## Make or renew .venv-dev, the environment that lints and tests
+	@scripts/environment dev
+
+# A registry that is named stands for a whole site that is there already (see tests/site/engine.py).
+site: run ## Set up the engine and the registry that tests build with
+	@[ -n "$${IMAGE_BUILDER_TEST_REGISTRY-}" ] || .venv/bin/ansible-playbook sodalite.image_builder.setup
+
+clean: ## Remove the environments and what tools left in the tree
+	rm -rf .venv .venv-dev .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis
