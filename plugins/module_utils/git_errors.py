@@ -8,7 +8,7 @@ those of curl and OpenSSH behind it, are what tells one failure from another.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 from .errors import SourceError
 
@@ -140,12 +140,13 @@ def explain(stderr: str, what: str) -> tuple[SourceError, bool]:
 
 
 def _telling_line(stderr: str) -> str:
-    """The last line of git's that says what is wrong, on one line and printable."""
-    found: Optional[str] = None
-    for raw in stderr.splitlines():
-        line = "".join(char if char.isprintable() else " " for char in raw).strip()
-        if line and not _NOISE.fullmatch(line):
-            found = line
-            if line.startswith("fatal:"):
-                break
-    return re.sub(r"^(?:fatal|error): ", "", found or "it gave no reason").rstrip(".")
+    """The line of git's that says what is wrong, printable; the address is in the message already."""
+    printable = "\n".join(
+        "".join(char if char.isprintable() else " " for char in line).strip() for line in stderr.splitlines()
+    )
+    # git's daemon client gives the reason on the line after.
+    lines = [line for line in re.sub(r":\n+", ": ", printable).split("\n") if line]
+    telling = [line for line in lines if not _NOISE.fullmatch(line)]
+    fatal = [line for line in telling if line.startswith("fatal:")]
+    line = (fatal[:1] or telling[-1:] or ["it gave no reason"])[0]
+    return re.sub(r"^(?:fatal: |error: )|unable to access '[^']*': ", "", line).rstrip(".")

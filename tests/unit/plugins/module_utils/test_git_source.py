@@ -21,26 +21,6 @@ from tests.site.git_servers import git_daemon, http_git_server, lfs_object, ssh_
 from tests.site.repositories import add_commit, git, repository
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own, so that no configuration of whoever runs the tests plays a part."""
-    made = tmp_path / "home"
-    made.mkdir()
-    monkeypatch.setenv("HOME", str(made))
-    for name in [name for name in os.environ if name.startswith(("GIT_", "XDG_", "SSH_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    return made
-
-
-@pytest.fixture
-def workspace(tmp_path: Path, home: Path) -> Iterator[Workspace]:
-    root = tmp_path / "root"
-    root.mkdir()
-    with Workspace.create(str(root)) as made:
-        yield made
-
-
 class Commits:
     """The history of the served repository: ``main`` has ``old``, ``middle``, ``tip``."""
 
@@ -135,7 +115,8 @@ def local(path: Path, **fields: Any) -> GitRepo:
 
 
 def fetch(repo: GitRepo, workspace: Workspace, progress: list[str] | None = None) -> SourceTree:
-    return git_source.fetch(repo, workspace, progress=[].append if progress is None else progress.append)
+    lines = [] if progress is None else progress
+    return git_source.fetch(repo, workspace, progress=lines.append)
 
 
 def failure(repo: GitRepo, workspace: Workspace) -> SourceError:
