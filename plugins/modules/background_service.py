@@ -110,6 +110,10 @@ pid:
   description: Process number of the program.
   returned: when it runs
   type: int
+differs:
+  description: Whether the program was not running as described; in check mode, still is not.
+  returned: when O(state=started)
+  type: bool
 other:
   description: Whether another program answers in its place.
   returned: when O(state=started)
@@ -321,12 +325,12 @@ def main() -> None:
             module.exit_json(changed=changed)
         if service.is_other():
             if module.params["accept_other"]:
-                module.exit_json(changed=False, other=True)
+                module.exit_json(changed=False, differs=False, other=True)
             module.fail_json(msg=f"service {service.name}: another program answers at {service.ready} already")
         changed = not service.is_as_wanted()
         if changed and not module.check_mode:
             service.start()
-        module.exit_json(changed=changed, pid=service.pid(), other=False)
+        module.exit_json(changed=changed, differs=changed, pid=service.pid(), other=False)
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         module.fail_json(msg=f"service {service.name}: {error}")
 
