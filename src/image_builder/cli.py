@@ -62,7 +62,7 @@ def _deploy(path: Path, console: Console, errors: Console) -> int:
         show(f"Deploying {path}")
         outcome = blueprint.deploy(path, Path(folder), show)
     if outcome.images:
-        console.print(report.table(outcome.images))
+        report.show_images(console, outcome.images)
     if outcome.error:
         _print_error(errors, outcome.error)
         return _FAILED

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.reference import Reference
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+#: How much of a digest people compare.
+_SHORT = 12
 _STATES = {
     "success": ("built", "green"),
     "unchanged": ("unchanged", "cyan"),
@@ -32,24 +35,30 @@ class Steps:
         self._console.print(Text(f"{time.monotonic() - self._begun:6.1f} s  {line}"), soft_wrap=True)
 
 
-def table(images: Sequence[Mapping[str, Any]]) -> Table:
-    """The images of a result (see the module ``images``) as a table."""
-    made = Table()
+def show_images(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
+    """Print the images of a result (see the module ``images``): a table, and each image's reference by digest."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("Image", "Tag", "Platforms", "Digest", "Base", "Time", "State"):
-        # What a person copies stays whole, and is folded where the terminal is narrow.
-        made.add_column(heading, overflow="fold")
+        table.add_column(
+            heading, overflow="fold", no_wrap=heading in ("Platforms", "Digest", "Time", "State")
+        )
     for image in images:
         word, style = _STATES[image["state"]]
-        made.add_row(
-            Text(image["image_name"]),
+        table.add_row(
+            Text(image["image"]),
             Text(image["tag"]),
             Text("\n".join(entry["platform"] for entry in image["platforms"])),
-            Text(image["digest"]),
+            Text(image["digest"].removeprefix("sha256:")[:_SHORT]),
             Text("\n".join(_bases(image["bases"]))),
             f"{image['seconds']:.1f} s",
             Text(word, style),
         )
-    return made
+    console.print(table)
+    for image in images:
+        if image["digest"]:
+            # Whole and on one line, to be copied.
+            pinned = f"{image['registry']}/{image['image']}@{image['digest']}"
+            console.print(Text(f"{image['tag']}: {pinned}"), soft_wrap=True)
 
 
 def _bases(bases: Sequence[Mapping[str, Any]]) -> list[str]:
