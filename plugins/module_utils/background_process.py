@@ -7,12 +7,14 @@ number: both can be another's by the time they are used.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Optional
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -41,13 +43,13 @@ def _lies_in(pid: int, prefix: str) -> bool:
         return False
 
 
-def processes(prefix: str) -> List[int]:
+def processes(prefix: str) -> list[int]:
     """Every process whose executable lies below ``prefix``, or is that very file."""
     pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
     return sorted(pid for pid in pids if pid != os.getpid() and _lies_in(pid, prefix))
 
 
-def command_line(pid: int) -> List[str]:
+def command_line(pid: int) -> list[str]:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except OSError:
@@ -68,22 +70,20 @@ def end_processes(find: Callable[[], Sequence[int]], patience: float) -> None:
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
         pids = find()
         for pid in pids:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                pass
         if not pids or wait_until(lambda: not find(), seconds):
             return
 
 
-def _cgroup_folders(name: str) -> List[Path]:
+def _cgroup_folders(name: str) -> list[Path]:
     """The control group in the one tree of version 2, and in each tree of version 1."""
     roots = [_CGROUPS / name, *(tree / name for tree in _CGROUPS.glob("*") if tree.is_dir())]
     return [root for root in roots if (root / "cgroup.procs").exists()]
 
 
-def _members(name: str) -> List[int]:
-    found = set()
+def _members(name: str) -> list[int]:
+    found: set[int] = set()
     for folder in _cgroup_folders(name):
         for path in folder.rglob("cgroup.procs"):
             try:
@@ -115,7 +115,7 @@ def unmount_below(folders: Sequence[str]) -> None:
         subprocess.run(["umount", "--lazy", point], stderr=subprocess.DEVNULL)
 
 
-def start_detached(command: Sequence[str], environment: Dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def start_detached(command: Sequence[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start ``command`` so that it outlives this process, its terminal and its session."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

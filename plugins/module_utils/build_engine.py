@@ -8,9 +8,10 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Optional
 
 LEAST_ENGINE = (26, 0)
 LEAST_BUILDX = (0, 13)
@@ -35,11 +36,11 @@ class Engine:
     containerd_store: bool = True
     builder_exists: bool = False
 
-    def as_result(self) -> Dict[str, Any]:
+    def as_result(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def _numbers(version: str) -> Tuple[int, ...]:
+def _numbers(version: str) -> tuple[int, ...]:
     match = re.search(r"(\d+)\.(\d+)", version.split(":", 1)[-1])
     return tuple(int(part) for part in match.groups()) if match else (0, 0)
 
@@ -61,14 +62,14 @@ def _output(*command: str, host: str = "") -> Optional[str]:
     return done.stdout if done.returncode == 0 else None
 
 
-def _information(cli: str, host: str = "") -> Dict[str, Any]:
+def _information(cli: str, host: str = "") -> dict[str, Any]:
     """What the daemon says of itself; nothing when it does not answer."""
     text = _output(cli, "info", "--format", "{{json .}}", host=host)
     information = json.loads(text) if text else {}
     return information if information.get("ServerVersion") else {}
 
 
-def _has_containerd_store(information: Dict[str, Any]) -> bool:
+def _has_containerd_store(information: dict[str, Any]) -> bool:
     status = information.get("DriverStatus") or []
     return any("io.containerd.snapshotter" in str(value) for _, value in status)
 
@@ -98,7 +99,7 @@ def _plain(buildx_version: str) -> str:
     return match.group(0) if match else ""
 
 
-def _host(name: str) -> Tuple[Optional[Engine], str]:
+def _host(name: str) -> tuple[Optional[Engine], str]:
     """The machine's own engine where it suffices, else why it does not."""
     cli = shutil.which("docker")
     if cli is None:
@@ -158,7 +159,8 @@ def _distribution_suffices() -> bool:
         # Asked of the release, since a fresh machine has no package lists to ask yet.
         return _numbers(release.get("VERSION_ID", "0").strip('"') + ".0") >= (13, 0)
     return (
-        _numbers(_candidate("docker.io")) >= LEAST_ENGINE and _numbers(_candidate("docker-buildx")) >= LEAST_BUILDX
+        _numbers(_candidate("docker.io")) >= LEAST_ENGINE
+        and _numbers(_candidate("docker-buildx")) >= LEAST_BUILDX
     )
 
 
@@ -184,8 +186,8 @@ def find(name: str, mode: str) -> Engine:
 
 
 def platforms(
-    engine: Engine, wanted: Sequence[str], runnable: Callable[[Sequence[str]], List[str]]
-) -> List[str]:
+    engine: Engine, wanted: Sequence[str], runnable: Callable[[Sequence[str]], list[str]]
+) -> list[str]:
     """The wanted platforms that can be built; another machine's engine is asked itself."""
     if engine.docker_host.startswith("unix://"):
         return runnable(wanted)

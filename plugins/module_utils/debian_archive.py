@@ -13,8 +13,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Optional
 
 # What Debian calls the architectures of the OCI world.
 DEBIAN_ARCHITECTURES: Mapping[str, str] = {
@@ -68,8 +69,8 @@ def _is_distribution(uri: str, signed_by: str) -> bool:
     return uri.rstrip("/").rsplit("/", 1)[-1].startswith("debian") or "debian-archive" in signed_by
 
 
-def _fields(paragraph: str) -> Dict[str, str]:
-    fields: Dict[str, str] = {}
+def _fields(paragraph: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
     name = ""
     for line in paragraph.splitlines():
         if line.startswith("#"):
@@ -83,24 +84,28 @@ def _fields(paragraph: str) -> Dict[str, str]:
     return fields
 
 
-def _from_deb822(text: str, own: str, wanted: str, pockets: Sequence[str]) -> List[str]:
+def _from_deb822(text: str, own: str, wanted: str, pockets: Sequence[str]) -> list[str]:
     found = []
     for paragraph in re.split(r"\n\s*\n", text):
         fields = _fields(paragraph)
         if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() == "no":
             continue
-        suites = [s for s in (_translate(s, own, wanted, pockets) for s in fields.get("suites", "").split()) if s]
+        suites = [
+            s for s in (_translate(s, own, wanted, pockets) for s in fields.get("suites", "").split()) if s
+        ]
         uris = [u for u in fields.get("uris", "").split() if _is_distribution(u, fields.get("signed-by", ""))]
         if not suites or not uris:
             continue
-        fields.update({"types": "deb", "uris": " ".join(uris), "suites": " ".join(suites), "components": "main"})
+        fields.update(
+            {"types": "deb", "uris": " ".join(uris), "suites": " ".join(suites), "components": "main"}
+        )
         # The machine's own restriction would hide the foreign architectures.
         fields.pop("architectures", None)
         found.append("\n".join(f"{name.title()}: {value}" for name, value in fields.items()))
     return found
 
 
-def _from_one_line(text: str, own: str, wanted: str, pockets: Sequence[str]) -> List[str]:
+def _from_one_line(text: str, own: str, wanted: str, pockets: Sequence[str]) -> list[str]:
     found = []
     for line in text.splitlines():
         match = _ONE_LINE.match(line.split("#", 1)[0].strip())
@@ -117,11 +122,9 @@ def _from_one_line(text: str, own: str, wanted: str, pockets: Sequence[str]) -> 
     return found
 
 
-def sources(
-    wanted: str, own: str, pockets: Sequence[str] = POCKETS, etc: Path = Path("/etc/apt")
-) -> str:
+def sources(wanted: str, own: str, pockets: Sequence[str] = POCKETS, etc: Path = Path("/etc/apt")) -> str:
     """The machine's sources of its own release, as a ``.sources`` file for the release ``wanted``."""
-    found: List[str] = []
+    found: list[str] = []
     parts = etc / "sources.list.d"
     for path in [etc / "sources.list", *sorted(parts.glob("*.list"))]:
         if path.is_file():
@@ -170,7 +173,7 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._work)
 
-    def download(self, packages: Sequence[str]) -> List[Path]:
+    def download(self, packages: Sequence[str]) -> list[Path]:
         folder = Path(tempfile.mkdtemp(dir=self._work))
         folder.chmod(0o777)
         self._apt("download", *packages, cwd=folder)
@@ -184,7 +187,7 @@ class Archive:
         except ArchiveError as error:
             if self._sources == self._release_only:
                 raise
-            # Updates are good to have; a mirror that lacks them, or is just being changed, still has the release.
+            # Updates are good to have; a mirror that is just being changed still has the release.
             listing.write_text(self._release_only)
             self._apt("update")
             self.warning = f"taken from the release alone, without updates: {error}"
@@ -225,8 +228,12 @@ class Archive:
         if done.returncode != 0:
             hint = ""
             if "NO_PUBKEY" in done.stderr:
-                hint = "; the machine does not know the key of that release: update its debian-archive-keyring"
-            raise ArchiveError(f"apt-get {arguments[0]} of Debian {self.suite} failed: {done.stderr.strip()}{hint}")
+                hint = (
+                    "; the machine does not know the key of that release: update its debian-archive-keyring"
+                )
+            raise ArchiveError(
+                f"apt-get {arguments[0]} of Debian {self.suite} failed: {done.stderr.strip()}{hint}"
+            )
 
 
 def machine_architecture() -> str:

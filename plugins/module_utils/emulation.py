@@ -12,14 +12,15 @@ import re
 import struct
 import subprocess
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Optional
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 # For each architecture, QEMU's name and how its programs begin: ELF class, byte order, e_machine.
 # Source: the ELF specification, e_ident and e_machine.
-_ARCHITECTURES: Mapping[str, Tuple[str, Tuple[int, int, int]]] = {
+_ARCHITECTURES: Mapping[str, tuple[str, tuple[int, int, int]]] = {
     "386": ("i386", (1, 1, 3)),
     "amd64": ("x86_64", (2, 1, 62)),
     "arm": ("arm", (1, 1, 40)),
@@ -60,7 +61,9 @@ def _runs_386() -> bool:
     address, offset = 0x08048000, 52 + 32
     header = b"\x7fELF\x01\x01\x01".ljust(16, b"\0")
     header += struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, address + offset, 52, 0, 0, 52, 32, 1, 0, 0, 0)
-    segment = struct.pack("<IIIIIIII", 1, 0, address, address, offset + len(code), offset + len(code), 5, 4096)
+    segment = struct.pack(
+        "<IIIIIIII", 1, 0, address, address, offset + len(code), offset + len(code), 5, 4096
+    )
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "exit"
         program.write_bytes(header + segment + code)
@@ -71,20 +74,20 @@ def _runs_386() -> bool:
             return False
 
 
-def _native() -> List[str]:
+def _native() -> list[str]:
     machine = _MACHINES.get(os.uname().machine, os.uname().machine)
     if machine == "amd64" and _runs_386():
         return ["amd64", "386"]
     return ["arm64", "arm"] if machine == "arm64" else [machine]
 
 
-def _identity(magic: str) -> Tuple[int, int, int]:
+def _identity(magic: str) -> tuple[int, int, int]:
     """Class, byte order and machine of an entry's magic, which is hexadecimal."""
     head = bytes.fromhex(magic).ljust(20, b"\0")
     return head[4], head[5], int.from_bytes(head[18:20], "big" if head[5] == 2 else "little")
 
 
-def _emulated(binfmt: Path) -> List[str]:
+def _emulated(binfmt: Path) -> list[str]:
     entries = []
     for path in binfmt.iterdir() if binfmt.is_dir() else ():
         if path.name in ("register", "status"):
@@ -97,7 +100,7 @@ def _emulated(binfmt: Path) -> List[str]:
     return [name for name, (_, identity) in _ARCHITECTURES.items() if identity in entries]
 
 
-def runnable(platforms: Sequence[str], binfmt: Path = BINFMT) -> List[str]:
+def runnable(platforms: Sequence[str], binfmt: Path = BINFMT) -> list[str]:
     """Those of ``platforms`` whose programs run here, natively or emulated."""
     known = {*_native(), *_emulated(binfmt)}
     return [platform for platform in platforms if architecture(platform) in known]
@@ -122,7 +125,7 @@ def unmount() -> None:
     subprocess.run(["umount", str(BINFMT)], stderr=subprocess.DEVNULL)
 
 
-def registrations(root: Path) -> Dict[str, str]:
+def registrations(root: Path) -> dict[str, str]:
     """The registration lines, by QEMU's architecture, of a qemu package unpacked at ``root``."""
     found = {}
     for path in (root / "usr/lib/binfmt.d").glob("qemu-*.conf"):
@@ -154,7 +157,7 @@ def register(platform: str, lines: Mapping[str, str], root: Path, prefix: str) -
     return entry
 
 
-def unregister(prefix: str) -> List[str]:
+def unregister(prefix: str) -> list[str]:
     """Remove the entries that :func:`register` made with ``prefix``; their names."""
     names = {f"{prefix}-{qemu}" for qemu, _ in _ARCHITECTURES.values()}
     gone = [path for path in BINFMT.iterdir() if path.name in names] if BINFMT.is_dir() else []

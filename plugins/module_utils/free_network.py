@@ -8,13 +8,12 @@ import json
 import socket
 import struct
 from pathlib import Path
-from typing import List
 
 # Private ranges that neither Docker's own defaults nor most offices and clouds use.
 _CANDIDATES = tuple(ipaddress.IPv4Network(f"10.{second}.240.0/20") for second in range(213, 232))
 
 
-def _routes(table: Path) -> List[ipaddress.IPv4Network]:
+def _routes(table: Path) -> list[ipaddress.IPv4Network]:
     """The kernel's IPv4 routes, without the default one; numbers stand there in host byte order."""
     routes = []
     for line in table.read_text().splitlines()[1:]:

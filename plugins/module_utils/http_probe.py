@@ -6,7 +6,8 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from typing import Mapping, Optional
+from collections.abc import Mapping
+from typing import Optional
 from urllib.parse import urlsplit
 
 

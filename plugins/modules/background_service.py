@@ -10,7 +10,8 @@ short_description: Keep a private program running, with systemd or without
 version_added: 1.0.0
 author: SODALITE image-builder developers (@SODALITE-EU)
 description:
-  - Starts a program in the background, waits until it answers, and starts it again when its files or its command changed.
+  - Starts a program in the background, waits until it answers, and starts it again when its files or its
+    command changed.
   - Where systemd runs the machine the program becomes a unit that starts on boot. Elsewhere it is started
     detached; run the module again after a reboot.
   - The program's processes are known by the folder that their executables lie in, O(prefix).
@@ -52,7 +53,8 @@ options:
     elements: path
     default: []
   shared_folders:
-    description: Folders the program makes outside its own; removed when empty, if they were not there before its first start.
+    description: Folders the program makes outside its own; removed when empty, if they were not there
+      before its first start.
     type: list
     elements: path
     default: []
@@ -71,7 +73,8 @@ options:
     description: Address that answers when the program is ready, V(http://…), V(https://…) or V(unix:///…).
     type: str
   accept_other:
-    description: Whether another program that answers at O(ready) already is as good, and left alone. Otherwise it is an error.
+    description: Whether another program that answers at O(ready) already is as good, and left alone.
+      Otherwise it is an error.
     type: bool
     default: false
   patience:
@@ -225,7 +228,9 @@ class Service:
         processes.wait_until(lambda: self.answers() or ended(), self.patience)
         pid = self.pid()
         if pid is None or not self.answers():
-            tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-8:]) if self.log.exists() else ""
+            tail = (
+                "\n".join(self.log.read_text(errors="replace").splitlines()[-8:]) if self.log.exists() else ""
+            )
             raise RuntimeError(f"it does not answer at {self.ready}; the end of its log {self.log}:\n{tail}")
         return pid
 
@@ -271,7 +276,12 @@ class Service:
     def _unit(self) -> str:
         before = f"ExecStartPre={self._quoted(self.before)}\n" if self.before else ""
         return _UNIT.format(
-            name=self.name, before=before, command=self._quoted(self.command), path=self.path, home=self.home, log=self.log
+            name=self.name,
+            before=before,
+            command=self._quoted(self.command),
+            path=self.path,
+            home=self.home,
+            log=self.log,
         )
 
     @staticmethod
@@ -326,7 +336,9 @@ def main() -> None:
         if service.is_other():
             if module.params["accept_other"]:
                 module.exit_json(changed=False, differs=False, other=True)
-            module.fail_json(msg=f"service {service.name}: another program answers at {service.ready} already")
+            module.fail_json(
+                msg=f"service {service.name}: another program answers at {service.ready} already"
+            )
         changed = not service.is_as_wanted()
         if changed and not module.check_mode:
             service.start()

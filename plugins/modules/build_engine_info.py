@@ -19,8 +19,10 @@ options:
     required: true
   mode:
     description:
-      - V(host) takes the machine's own engine and fails when it does not suffice, V(private) takes the private one.
-      - V(auto) takes the machine's own where it suffices; otherwise the distribution's where that is new enough, or else
+      - V(host) takes the machine's own engine and fails when it does not suffice, V(private) takes the
+        private one.
+      - V(auto) takes the machine's own where it suffices; otherwise the distribution's where that is new
+        enough, or else
         the private one.
     type: str
     choices: [auto, host, private]
@@ -50,7 +52,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 origin:
-  description: Whose the engine is; C(host) the machine's own, C(distribution) installed with apt for this, C(private) unpacked for this.
+  description: Whose the engine is; C(host) the machine's own, C(distribution) installed with apt for this,
+    C(private) unpacked for this.
   returned: always
   type: str
 reason:
@@ -82,7 +85,8 @@ buildx_version:
   returned: always
   type: str
 containerd_store:
-  description: Whether images are kept in containerd, without which a builder of its own is needed for several platforms.
+  description: Whether images are kept in containerd, without which a builder of its own is needed for
+    several platforms.
   returned: always
   type: bool
 builder_exists:

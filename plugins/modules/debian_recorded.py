@@ -10,7 +10,8 @@ short_description: Install Debian packages and record which were new
 version_added: 1.0.0
 author: SODALITE image-builder developers (@SODALITE-EU)
 description:
-  - Installs packages with apt and writes those that were not on the machine before, dependencies included, to a record.
+  - Installs packages with apt and writes those that were not on the machine before, dependencies included,
+    to a record.
   - With O(state=absent), purges what the record names and nothing else.
 options:
   packages:

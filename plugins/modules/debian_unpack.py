@@ -10,10 +10,13 @@ short_description: Unpack Debian packages into a folder, without installing them
 version_added: 1.0.0
 author: SODALITE image-builder developers (@SODALITE-EU)
 description:
-  - Downloads packages from the Debian archive that the machine's own apt sources name, has apt verify them, and unpacks
-    them below a folder. Nothing is installed, no maintainer script runs, and the machine's package lists stay as they are.
+  - Downloads packages from the Debian archive that the machine's own apt sources name, has apt verify
+    them, and unpacks
+    them below a folder. Nothing is installed, no maintainer script runs, and the machine's package lists
+    stay as they are.
   - Dependencies are not followed.
-  - What was unpacked is recorded in C(packages.json) in the folder; packages recorded there are not fetched again.
+  - What was unpacked is recorded in C(packages.json) in the folder; packages recorded there are not
+    fetched again.
 options:
   packages:
     description: Names of the packages.
@@ -31,7 +34,8 @@ options:
     type: str
   platforms:
     description:
-      - Platforms such as V(linux/arm/v7) to unpack the packages for, each into its own folder below O(dest), such as C(armv7).
+      - Platforms such as V(linux/arm/v7) to unpack the packages for, each into its own folder below
+        O(dest), such as C(armv7).
       - Then they are those of the release, without its updates.
       - When not given, the packages are those of the machine's own architecture and go into O(dest) itself.
     type: list

@@ -10,10 +10,12 @@ short_description: Have the kernel run other platforms' programs
 version_added: 1.0.0
 author: SODALITE image-builder developers (@SODALITE-EU)
 description:
-  - Registers QEMU's user emulators with the kernel (binfmt_misc, with the F flag) for those platforms that the machine
+  - Registers QEMU's user emulators with the kernel (binfmt_misc, with the F flag) for those platforms that
+    the machine
     cannot run yet. Entries that are there already are used and never changed.
   - The emulators come from the machine's own distribution and are unpacked into a folder, not installed.
-  - Entries are named after O(name), so V(absent) removes its own only. They last until the machine is started again.
+  - Entries are named after O(name), so V(absent) removes its own only. They last until the machine is
+    started again.
 options:
   name:
     description: Prefix of the names of the entries.
@@ -130,7 +132,12 @@ def main() -> None:
         missing = [platform for platform in wanted if platform not in there]
         entries = _register(name, missing, root) if missing and not module.check_mode else []
         module.exit_json(changed=bool(missing), entries=entries, platforms=emulation.runnable(wanted))
-    except (emulation.EmulationError, debian_archive.ArchiveError, OSError, subprocess.SubprocessError) as error:
+    except (
+        emulation.EmulationError,
+        debian_archive.ArchiveError,
+        OSError,
+        subprocess.SubprocessError,
+    ) as error:
         module.fail_json(msg=f"emulators: {error}")
 
 

@@ -88,10 +88,14 @@ def main() -> None:
     for reference in module.params["references"]:
         match = _REFERENCE.fullmatch(reference)
         if match is None:
-            module.fail_json(msg=f"{reference!r} is no repository with a tag; write it like library/alpine:3.18")
+            module.fail_json(
+                msg=f"{reference!r} is no repository with a tag; write it like library/alpine:3.18"
+            )
         url = f"{base}/v2/{match['name']}/manifests/{match['tag']}"
         try:
-            status, digest = http_probe.status(url, "HEAD", {"Accept": _ACCEPT}, header="Docker-Content-Digest")
+            status, digest = http_probe.status(
+                url, "HEAD", {"Accept": _ACCEPT}, header="Docker-Content-Digest"
+            )
         except (OSError, http.client.HTTPException) as error:
             module.fail_json(msg=f"no registry answers at {base}: {error}; set one up with the role registry")
         if status == 404:
