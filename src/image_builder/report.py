@@ -36,7 +36,7 @@ class Steps:
 
 
 def show_images(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
-    """Print the images of a result (see the module ``images``): a table, and each image's reference by digest."""
+    """Print a table of a result's images (see the module ``images``), and each one's reference by digest."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("Image", "Tag", "Platforms", "Digest", "Base", "Time", "State"):
         table.add_column(
