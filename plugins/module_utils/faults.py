@@ -11,15 +11,17 @@ from typing import Any, Callable, Optional, TypeVar
 from .errors import ParameterError
 
 _T = TypeVar("_T")
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Faults(list[str]):
     """The faults found so far, and the checks that add to them."""
 
     def add(self, path: str, what: str) -> None:
-        """Note that ``what`` is wrong at ``path``."""
-        self.append(f"{path}: {what}")
+        """Note that ``what`` is wrong at ``path``; what a terminal would not show as it is, is escaped."""
+        line = f"{path}: {what}"
+        self.append("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
 
     def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
         """``value`` as a mapping without its nulls; keys that are not ``known`` are faults."""
@@ -53,10 +55,18 @@ class Faults(list[str]):
         if not value and not empty:
             self.add(path, "must not be empty")
             return None
-        if "\0" in value or (not lines and CONTROL.search(value)):
-            self.add(path, "must not contain line ends or other control characters")
-            return None
-        return value
+        return value if self.usable(path, value, lines=lines) else None
+
+    def usable(self, path: str, text: str, *, lines: bool = False) -> bool:
+        """Whether programs can be given ``text``; ``lines`` allows control characters besides NUL."""
+        if "\0" in text or (not lines and _CONTROL.search(text)):
+            what = "a NUL character" if lines else "line ends or other control characters"
+            self.add(path, f"must not contain {what}")
+            return False
+        if _SURROGATE.search(text):
+            self.add(path, "must not contain half of a surrogate pair, which is no character")
+            return False
+        return True
 
     def flag(self, path: str, value: Any) -> bool:
         """``value`` as a truth value; text such as ``yes`` is a fault."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from .document import Cache, Image, Options, RegistryAccount, Target
-from .faults import CONTROL, Faults, kind_of
+from .faults import Faults, kind_of
 from .git_url import check_url
 from .injection import Override
 from .platform import Platform
@@ -169,10 +169,10 @@ def _secret(faults: Faults, path: str, value: Any, *, lines: bool = False) -> Op
     secret = faults.made(path, read, value)
     if secret is None:
         return None
-    if not lines and CONTROL.search(secret.reveal()):
-        faults.add(path, "must not contain line ends or other control characters")
-    elif not secret.reveal():
+    if not secret.reveal():
         faults.add(path, "must not be empty")
+    else:
+        faults.usable(path, secret.reveal(), lines=lines)
     return secret
 
 
