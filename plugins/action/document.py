@@ -28,11 +28,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
-        """The result has ``source``, ``target``, ``options`` and ``custom_workdir``; it is not logged."""
+        """The result, not logged: ``source``, ``target``, ``options``, ``custom_workdir``, ``references``."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         raw = {name: _plain((task_vars or {}).get(name)) for name in ("source", "target", "options")}
         try:
-            check_document(raw["source"], raw["target"], raw["options"])
+            _, checked, _ = check_document(raw["source"], raw["target"], raw["options"])
         except BuilderError as error:
             result.update(failed=True, msg=str(error), error=error.to_dict())
             fail_readably(self._task.name, result)
@@ -45,6 +45,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             target=target,
             options=raw["options"] or {},
             custom_workdir=_plain((task_vars or {}).get("custom_workdir")) or None,
+            references=[str(reference) for image in checked.images for reference in image.references],
         )
         return result
 

@@ -46,6 +46,11 @@ custom_workdir:
   description: The folder for workspaces, if the play names one.
   returned: success
   type: str
+references:
+  description: Every name and tag of the images, in full.
+  returned: success
+  type: list
+  elements: str
 error:
   description: The error for programs.
   returned: failure

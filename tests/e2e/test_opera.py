@@ -54,7 +54,7 @@ def test_the_outputs_name_the_image_and_its_digest(
 
     assert values["image"] == image.reference
     assert values["digest"] == image.digest
-    assert values["reference"] == f"{local_registry.address}/undeploy@{image.digest}"
+    assert [entry["reference"] for entry in values["images"]] == [image.reference]
 
 
 def test_a_failed_deployment_succeeds_when_it_is_resumed_after_the_cause_is_gone(
