@@ -48,7 +48,7 @@ class Image:
     @property
     def name(self) -> str:
         """The leading reference as text: what results and errors call this image."""
-        return self.references[0].familiar if self.references[0].tag != "latest" else str(self.references[0])
+        return str(self.references[0])
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from .errors import EngineError
 from .platform import Platform
-from .process import run
+from .process import Result, run
 
 PRIVATE_NAME = "image-builder"
 PRIVATE_PREFIX = f"/opt/{PRIVATE_NAME}"
@@ -156,9 +157,7 @@ def _has_current_context() -> bool:
 
 
 def _info(docker: str, docker_host: str) -> tuple[dict[str, Any], str]:
-    result = run(
-        [docker, "info", "--format", "{{json .}}"], env=_environment(docker_host), timeout=_ANSWER_SECONDS
-    )
+    result = _ask([docker, "info", "--format", "{{json .}}"], docker_host)
     try:
         info = json.loads(result.stdout)
     except ValueError:
@@ -177,7 +176,7 @@ def _has_containerd_store(info: Mapping[str, Any]) -> bool:
 def _platforms(buildx: str, docker_host: str, builder: str) -> tuple[tuple[Platform, ...], str]:
     """What ``builder`` can run, from ``buildx inspect`` (its only output that older ones share)."""
     argv = [buildx, "inspect", *([builder] if builder else [])]
-    result = run(argv, env=_environment(docker_host), timeout=_ANSWER_SECONDS)
+    result = _ask(argv, docker_host)
     found: list[Platform] = []
     for line in re.findall(r"^Platforms:\s*(.+)$", result.stdout, re.MULTILINE):
         for word in line.replace("*", "").split(","):
@@ -188,6 +187,13 @@ def _platforms(buildx: str, docker_host: str, builder: str) -> tuple[tuple[Platf
         return tuple(found), ""
     error = re.search(r"^Error:\s*(.+)$", result.stdout, re.MULTILINE)
     return (), error.group(1) if error else _last_line(result.stderr) or "it does not say what it can run"
+
+
+def _ask(argv: list[str], docker_host: str) -> Result:
+    try:
+        return run(argv, env=_environment(docker_host), timeout=_ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        return Result(1, "", f"no answer within {_ANSWER_SECONDS:.0f} seconds")
 
 
 def _last_line(text: str) -> str:

@@ -220,7 +220,7 @@ def _plan(dockerfile: Dockerfile, draft: _Draft, tree: str, engine: Engine, look
 
 def _planned_base(lookup: _Lookup, base: Base) -> PlannedBase:
     manifest = _base_manifest(lookup, base.reference, base.line)
-    if base.stage_platform not in manifest.platforms:
+    if _fitting(manifest, base.stage_platform) is None:
         raise DockerfileError(
             "base_lacks_platform",
             f"The base image {base.reference.familiar} has no {base.stage_platform}; it has "
@@ -243,7 +243,14 @@ def _base_manifest(lookup: _Lookup, reference: Reference, line: int) -> Manifest
 
 def _platform_digest(lookup: _Lookup, base: Base) -> str:
     """The digest for one platform, so that a base's other platforms can move without a rebuild."""
-    return lookup.manifest(base.reference).platforms[base.stage_platform]
+    manifest = lookup.manifest(base.reference)
+    platform = _fitting(manifest, base.stage_platform)
+    assert platform is not None
+    return manifest.platforms[platform]
+
+
+def _fitting(manifest: Manifest, wanted: Platform) -> Optional[Platform]:
+    return next((platform for platform in wanted.fitting if platform in manifest.platforms), None)
 
 
 def _input_hash(inputs: Mapping[str, Any]) -> str:

@@ -63,6 +63,23 @@ class Platform:
             variant = ""
         return cls(os, architecture, variant)
 
+    @property
+    def fitting(self) -> tuple[Platform, ...]:
+        """The platforms whose images BuildKit takes for this one, the best first.
+
+        Source: containerd's platforms package, compare.go (platformVector).
+        """
+        number = int(self.variant[1:]) if self.variant[1:].isdigit() else 0
+        if self.architecture == "amd64":
+            lower = [f"v{n}" for n in range(number - 1, 1, -1)]
+            variants = dict.fromkeys((self.variant, *lower, ""))
+            return (*(Platform(self.os, "amd64", v) for v in variants), Platform(self.os, "386"))
+        if self.architecture == "arm":
+            return tuple(Platform(self.os, "arm", f"v{n}") for n in range(number, 4, -1)) or (self,)
+        if self.architecture == "arm64" and not self.variant:
+            return (self, *Platform(self.os, "arm", "v8").fitting)
+        return (self,)
+
     def __str__(self) -> str:
         text = f"{self.os}/{self.architecture}"
         return f"{text}/{self.variant}" if self.variant else text
