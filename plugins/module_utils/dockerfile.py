@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .errors import DockerfileError
+from .expansion import shown
 from .instruction import BLANKS, Instruction, InstructionReader, quoted_words, syntax_error
 from .reference import Reference
 
@@ -65,7 +66,7 @@ class Stage:
 
     def __str__(self) -> str:
         name = f" ({self.name})" if self.name else ""
-        return f"stage {self.index}{name} on line {self.line} starts from {self.base}"
+        return f"stage {self.index}{name} on line {self.line} starts from {shown(self.base)}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def parse(text: str) -> Dockerfile:
         elif instruction.keyword == "arg":
             arguments.extend(_arguments(instruction, reader.escape))
         else:
-            what = instruction.keyword.upper() or "A line"
+            what = shown(instruction.keyword.upper()) or "A line"
             message = f"{what} stands before the first FROM."
             raise syntax_error(message, "Only ARG may stand before it.", instruction.line)
     if not groups:
@@ -158,7 +159,9 @@ def _platform(head: Instruction) -> str:
     for flag in head.flags:
         name = flag[2:].partition("=")[0]
         if name != "platform":
-            raise syntax_error(f"FROM has the unknown flag --{name}.", "It knows --platform only.", head.line)
+            raise syntax_error(
+                f"FROM has the unknown flag --{shown(name)}.", "It knows --platform only.", head.line
+            )
     values = head.flag_values("platform")
     if len(head.flags) != 1 or len(values) != 1:
         hint = "Write --platform=os/architecture once."
@@ -171,7 +174,7 @@ def _stage_name(word: str, line: int) -> str:
     # BuildKit looks for a named context of each stage's name, so it must be a repository's name too.
     if not _STAGE_NAME.match(name) or not _is_reference(name):
         hint = "Begin with a letter; go on with letters, digits, and single separators (- _ .) in between."
-        raise syntax_error(f"{word!r} cannot be a stage's name.", hint, line)
+        raise syntax_error(f"'{shown(word)}' cannot be a stage's name.", hint, line)
     return name
 
 

@@ -20,10 +20,20 @@ _NO_VARIABLES: Mapping[str, str] = {}
 # A hostile Dockerfile can double a variable on every line, or match long patterns against long values.
 _LONGEST_RESULT = 1 << 16
 _LONGEST_MATCHED = 1 << 10
+_LONGEST_SHOWN = 200
 
 
 class ExpansionError(ValueError):
     """A word that BuildKit refuses, with one sentence that says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(shown(reason))
+
+
+def shown(text: str) -> str:
+    """``text`` from a Dockerfile as an error may print it: short, and without control characters."""
+    short = text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in short)
 
 
 def expand(word: str, variables: Mapping[str, str], escape: str = "\\") -> str:

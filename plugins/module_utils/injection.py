@@ -31,6 +31,7 @@ from typing import Optional, Union
 
 from .dockerfile import Dockerfile, Stage
 from .errors import DockerfileError
+from .expansion import shown
 from .platform import Platform
 from .reference import Reference
 from .stages import SCRATCH, Resolution, UsedStage, resolve
@@ -283,7 +284,8 @@ def _place(stage: Stage) -> str:
 
 
 def _written_and_expanded(used: UsedStage) -> str:
-    return used.base if used.base == used.stage.base else f"{used.stage.base} ({used.base})"
+    written, expanded = shown(used.stage.base), shown(used.base)
+    return written if written == expanded else f"{written} ({expanded})"
 
 
 def rewrite(dockerfile: Dockerfile, names: Mapping[int, str]) -> str:

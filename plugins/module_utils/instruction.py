@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .errors import DockerfileError
-from .expansion import SPACE, ExpansionError, heredoc_words, unquoted_words
+from .expansion import SPACE, ExpansionError, heredoc_words, shown, unquoted_words
 
 BLANKS = re.compile(r"[\t\v\f\r ]+")
 
@@ -108,7 +108,7 @@ class InstructionReader:
             message = f"The parser directive {name} is given twice."
             raise syntax_error(message, "Keep one of them.", self._lines.number)
         if name == "escape" and value not in _CONTINUED:
-            message = f"The escape directive names {value!r}."
+            message = f"The escape directive names '{shown(value)}'."
             raise syntax_error(message, "It can be \\ or ` and nothing else.", self._lines.number)
         self.directives[name] = value
 
@@ -123,7 +123,7 @@ class InstructionReader:
             try:
                 names = unquoted_words(match.group("word"))
             except ExpansionError as error:
-                message = f"The heredoc {word} cannot be read: {error}."
+                message = f"The heredoc {shown(word)} cannot be read: {error}."
                 raise syntax_error(message, "Name it by one word.", instruction.line) from None
             # Older releases do not take a blank behind << for a heredoc, as in $((1 << 2)):
             # without a terminator it is left for the BuildKit at hand to judge.
@@ -132,8 +132,8 @@ class InstructionReader:
                 and not self._lines.skip_past(names[0], bool(match.group("chomp")))
                 and not match.group("blanks")
             ):
-                hint = f"End it with a line that holds {names[0]} and nothing else."
-                raise syntax_error(f"The heredoc {word} has no end.", hint, instruction.line)
+                hint = f"End it with a line that holds {shown(names[0])} and nothing else."
+                raise syntax_error(f"The heredoc {shown(word)} has no end.", hint, instruction.line)
 
 
 def syntax_error(message: str, hint: str, line: int) -> DockerfileError:

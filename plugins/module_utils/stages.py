@@ -15,7 +15,7 @@ from typing import Optional
 
 from .dockerfile import Dockerfile, FromFlag, Stage
 from .errors import DockerfileError
-from .expansion import ExpansionError, expand
+from .expansion import ExpansionError, expand, shown
 from .platform import Platform
 from .reference import Reference
 
@@ -143,7 +143,7 @@ def _find_target(dockerfile: Dockerfile, target: Optional[str]) -> Stage:
         )
     raise DockerfileError(
         "unknown_target",
-        f"The Dockerfile has no stage {target!r}.",
+        f"The Dockerfile has no stage '{shown(target)}'.",
         hint=f"It has: {'; '.join(str(stage) for stage in stages)}.",
     )
 
@@ -182,7 +182,7 @@ def _expand(word: str, variables: Mapping[str, str], dockerfile: Dockerfile, lin
     except ExpansionError as error:
         raise DockerfileError(
             "dockerfile_expansion",
-            f"{word!r} cannot be expanded: {error}.",
+            f"'{shown(word)}' cannot be expanded: {error}.",
             hint="Correct the expression, or give its variables as build_args.",
             line=line,
         ) from None
@@ -199,7 +199,7 @@ def _all_stages(
         if not base:
             raise DockerfileError(
                 "dockerfile_empty_base",
-                f"The base {stage.base} of {_named(stage)} is empty.",
+                f"The base {shown(stage.base)} of {_named(stage)} is empty.",
                 hint="Give its variables as build_args, or a default in an ARG before the first FROM.",
                 line=stage.line,
             )
@@ -238,7 +238,7 @@ def _stage_platform(
     except ValueError as error:
         raise DockerfileError(
             "dockerfile_platform",
-            f"The platform {stage.platform} of {_named(stage)} cannot be used: {error}.",
+            f"The platform {shown(stage.platform)} of {_named(stage)} cannot be used: {shown(str(error))}.",
             hint="Correct --platform, or leave it out to use the platform that is built.",
             line=stage.line,
         ) from None
@@ -250,7 +250,7 @@ def _reference(text: str, what: str, line: int) -> Reference:
     except ValueError as error:
         raise DockerfileError(
             "dockerfile_reference",
-            f"{what} cannot be used: {error}.",
+            f"{what} cannot be used: {shown(str(error))}.",
             hint="Correct it, or give the variables that it uses as build_args.",
             line=line,
         ) from None
@@ -276,7 +276,7 @@ def _flag_reference(flag: FromFlag) -> Reference:
     if "$" in flag.name:
         raise DockerfileError(
             "dockerfile_reference",
-            f"BuildKit does not expand {flag.name} in the from of {flag.instruction}.",
+            f"BuildKit does not expand {shown(flag.name)} in the from of {flag.instruction}.",
             hint="Name a stage there, and let that stage's FROM use the variable.",
             line=flag.line,
         )

@@ -283,3 +283,14 @@ def test_whatever_is_read_the_spans_spell_the_bases(lines: list[tuple[str, str]]
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(DockerfileError):
         assert parse(text).stages
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x1b[31mRUN\nFROM x", "FROM --\x1b[31m x", "FROM x AS \x1b[31m", "FROM x\nRUN <<\x1b[31m", "\udc80\n"],
+)
+def test_errors_print_no_control_characters_of_a_hostile_file(text: str) -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse(text)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600

@@ -236,3 +236,19 @@ def test_what_cannot_be_resolved_is_explained_with_its_line(text: str, code: str
 
 def test_a_condition_of_the_dockerfile_gives_its_own_message() -> None:
     assert "A: give" in failure("FROM ${A:?give}\n").message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM a\x1b[31m",
+        "FROM x AS a\nFROM \x1b$X",
+        "FROM ${X\x1b}",
+        "FROM --platform=\x1b x",
+        "FROM a" + "A" * 9999,
+    ],
+)
+def test_errors_are_short_and_print_no_control_characters_of_a_hostile_file(text: str) -> None:
+    error = str(failure(text))
+    assert error.isprintable()
+    assert len(error) < 600
