@@ -65,7 +65,13 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-_APT = ["apt-get", "-qq", "-o", "Dpkg::Options::=--force-confold", "-o", "DPkg::Lock::Timeout=120"]
+_APT = [
+    "apt-get",
+    "-qq",
+    *("-o", "Dpkg::Options::=--force-confold"),
+    *("-o", "DPkg::Lock::Timeout=120"),
+    *("-o", "APT::Keep-Downloaded-Packages=false"),
+]
 
 
 def _installed() -> set[str]:
