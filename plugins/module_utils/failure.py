@@ -54,6 +54,11 @@ _CAUSES = (
     (r"failed to calculate checksum|not found", "missing_in_context", "Check the paths of this line.", False),
 )
 
+# A failed step's command, which BuildKit quotes, is the user's text and tells no cause.
+_COMMAND = re.compile(r'process "(?:[^"\\]|\\.)*"')
+# What the kernel's refusal to start a step's shell or program reads like, in the step's own output.
+_NOT_STARTED = re.compile(r"exec \S+: exec format error\Z")
+
 
 def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -> BuildError:
     """The error of one build.
@@ -63,8 +68,11 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
     step = outcome.failed
     message = outcome.message or (step.error if step else "") or "BuildKit ended without a message"
     code, hint, retryable = "build_failed", "", False
+    cause = "\n".join(
+        (_COMMAND.sub("process", message), *filter(_NOT_STARTED.match, step.log if step else ()))
+    )
     for pattern, candidate, advice, again in _CAUSES:
-        if re.search(pattern, message):
+        if re.search(pattern, cause):
             code, hint, retryable = candidate, advice, again
             break
     text = message.rstrip(".") + "."

@@ -100,7 +100,8 @@ class Reader:
 
     def outcome(self, status: int) -> Outcome:
         """The end of the build, whose exit status was ``status``."""
-        return Outcome(self._steps, "\n".join(self._text) if status else "")
+        text = [*self._text, *self._object]  # an object that never ended is none
+        return Outcome(self._steps, "\n".join(text) if status else "")
 
     def _take(self, text: str) -> None:
         try:

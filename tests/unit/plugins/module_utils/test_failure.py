@@ -1,0 +1,144 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuildError, SourceError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.failure import (
+    build_failure,
+    failed_together,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.progress import Outcome, Step
+
+NAMES = {"image-0": "team/app:1", "image-1": "team/app:2"}
+
+
+def failure(message: str, *, log: tuple[str, ...] = (), place: str = "", **fields: Any) -> BuildError:
+    """The error of a build in which a step of image-0 failed with ``message``."""
+    step = Step("[team/app:1 linux/arm64 2/3] RUN make", "image-0", error=message)
+    step.log.extend(log)
+    text = f"{place}\nERROR: target image-0: failed to solve: {message}"
+    return build_failure(Outcome({"a": step}, text), NAMES, "docker/Dockerfile", **fields)
+
+
+# What BuildKit says, as recorded, and the code of it.
+MESSAGES = [
+    ("dockerfile parse error on line 2: unknown instruction: COPYY", "dockerfile_syntax"),
+    ("dockerfile parse error on line 2: unknown flag: --lnk", "dockerfile_syntax"),
+    ('process "/bin/sh -c make" did not complete successfully: exit code: 2', "step_failed"),
+    (
+        'failed to compute cache key: failed to calculate checksum of ref x::y: "/missing": not found',
+        "missing_in_context",
+    ),
+    ("failed to copy: write /var/lib/docker/x: no space left on device", "disk_full"),
+    ("no match for platform in manifest: not found", "base_lacks_platform"),
+    (
+        "failed to push 127.0.0.1:1/x: failed to authorize: failed to fetch anonymous token: unexpected "
+        "status from GET request to https://x/token: 401 Unauthorized",
+        "push_unauthorized",
+    ),
+    ("failed to push x: push access denied: insufficient_scope: authorization failed", "push_unauthorized"),
+    ("failed to push x: unexpected status from POST request to http://x/v2/: 403 Forbidden", "push_denied"),
+    (
+        'failed to push x: failed to do request: Head "http://x": dial tcp 1: connect: connection refused',
+        "push_failed",
+    ),
+    ("failed to push x: dial tcp: lookup x on 127.0.0.11:53: no such host", "push_failed"),
+    (
+        "failed to push x: unexpected status from PUT request to http://x: 503 Service Unavailable",
+        "push_failed",
+    ),
+    (
+        "failed to push x: unexpected status from POST request to http://x: 429 Too Many Requests",
+        "push_failed",
+    ),
+    ("failed to copy: unexpected EOF", "push_failed"),
+    ("something nobody has seen before", "build_failed"),
+]
+
+
+@pytest.mark.parametrize(("message", "code"), MESSAGES)
+def test_each_cause_has_its_code(message: str, code: str) -> None:
+    error = failure(message)
+    assert (error.code, error.phase) == (code, "build")
+    assert message in error.message
+
+
+@pytest.mark.parametrize(("message", "code"), MESSAGES)
+def test_each_known_cause_has_a_hint_and_only_passing_ones_can_be_tried_again(
+    message: str, code: str
+) -> None:
+    error = failure(message)
+    assert bool(error.hint) == (code != "build_failed")
+    assert error.retryable == (code in ("disk_full", "push_failed"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo no space left on device && exit 1",
+        "tool --x || echo unknown flag",
+        "curl https://x || echo 'connection refused'",
+        "echo '401 Unauthorized: denied' && false",
+        r"cat <<EOF\nno such host \"\"\nEOF\nexit 1",
+    ],
+)
+def test_the_words_of_a_failed_command_are_not_taken_for_the_cause(command: str) -> None:
+    assert (
+        failure(f'process "/bin/sh -c {command}" did not complete successfully: exit code: 1').code
+        == "step_failed"
+    )
+
+
+def test_a_foreign_program_without_an_emulator_is_the_cause_of_a_failed_step() -> None:
+    message = 'process "/bin/sh -c make" did not complete successfully: exit code: 255'
+    assert failure(message, log=("exec /bin/sh: exec format error",)).code == "platform_not_runnable"
+    # A program that says so later is one of the Dockerfile's own.
+    assert (
+        failure(message, log=("./tool: exec format error", "make: *** [all] Error 1")).code == "step_failed"
+    )
+
+
+def test_the_error_names_image_platform_file_and_line_and_ends_with_the_last_output() -> None:
+    error = failure(
+        'process "/bin/sh -c make" did not complete successfully: exit code: 2',
+        log=("cc: no input files", "make: *** [all] Error 1"),
+        place="Dockerfile:7",
+    )
+    assert str(error) == (
+        "image team/app:1, platform linux/arm64, docker/Dockerfile line 7: "
+        'process "/bin/sh -c make" did not complete successfully: exit code: 2. '
+        "Its last output was: cc: no input files | make: *** [all] Error 1. "
+        "Correct this step of the Dockerfile."
+    )
+
+
+def test_without_a_guilty_step_the_image_is_known_only_if_there_is_one() -> None:
+    outcome = Outcome({}, "ERROR: failed to push")
+    assert build_failure(outcome, NAMES, "Dockerfile").image is None
+    assert build_failure(outcome, {"image-1": "team/app:2"}, "Dockerfile").image == "team/app:2"
+
+
+def test_without_a_location_there_is_neither_file_nor_line() -> None:
+    error = failure("something")
+    assert (error.file, error.line) == (None, None)
+
+
+def test_silence_is_explained_too() -> None:
+    assert build_failure(Outcome({}, ""), NAMES, "Dockerfile").message == "BuildKit ended without a message."
+
+
+def test_one_failure_is_itself_and_several_are_told_together() -> None:
+    one, two = failure("one"), failure("two")
+    assert failed_together([one]) is one
+    both = failed_together([one, two])
+    assert both.message.startswith("2 images failed. (1) image team/app:1")
+    assert "(2) image team/app:1, platform linux/arm64: two." in both.message
+    assert not both.retryable
+
+
+def test_trying_again_helps_only_if_it_helps_all() -> None:
+    passing, lasting = SourceError("a", "x.", retryable=True), SourceError("b", "y.")
+    assert failed_together([passing, passing]).retryable
+    assert not failed_together([passing, lasting]).retryable

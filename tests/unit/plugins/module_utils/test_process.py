@@ -1,0 +1,204 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils import process
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable, run
+
+# Starts another program, tells its id by a file, and waits for it.
+OBEDIENT = 'sleep 600 & echo $! > "$0.part"; mv "$0.part" "$0"; wait'
+# Neither stops when asked to.
+STUBBORN = f"trap '' TERM; {OBEDIENT}"
+
+
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(process, "_WATCH_SECONDS", 0.05)
+
+
+@pytest.fixture
+def grandchild(tmp_path: Path) -> Iterator[Path]:
+    """The file in which a program tells the id of the one that it started, which is gone afterwards."""
+    file = tmp_path / "grandchild"
+    yield file
+    assert file.exists(), "the program never came so far"
+    assert gone(int(file.read_text(encoding="utf-8")))
+
+
+def gone(pid: int) -> bool:
+    """Whether the process ends; a killed orphan may take a moment to disappear."""
+    deadline = time.monotonic() + 10
+    while process._birth(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def when_there(file: Path, act: object) -> threading.Thread:
+    """A thread that calls ``act`` once ``file`` is there."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 20
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        act()  # type: ignore[operator]
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def signal_self() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_status_output_and_errors_come_back() -> None:
+    result = run(["sh", "-c", "cat; echo ünder >&2; exit 7"], stdin="gïven\n")
+    assert (result.status, result.stdout, result.stderr) == (7, "gïven\n", "ünder\n")
+
+
+def test_bytes_that_are_no_text_do_not_stop_the_reading() -> None:
+    assert run(["printf", r"a\377b"]).stdout == "a\N{REPLACEMENT CHARACTER}b"
+
+
+def test_lines_of_standard_error_are_told_as_they_come(tmp_path: Path) -> None:
+    # The program goes on only when its first line was heard.
+    heard = tmp_path / "heard"
+    lines: list[str] = []
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        heard.touch()
+
+    script = 'echo one >&2; while ! [ -e "$0" ]; do sleep 0.02; done; echo two >&2'
+    result = run(["sh", "-c", script, str(heard)], on_stderr_line=hear, timeout=30)
+    assert (result.status, lines) == (0, ["one", "two"])
+
+
+def test_environment_and_folder_are_those_given(tmp_path: Path) -> None:
+    result = run(["/bin/sh", "-c", "pwd; env"], env={"A": "1"}, cwd=str(tmp_path))
+    assert result.stdout.splitlines()[0] == str(tmp_path)
+    assert "A=1" in result.stdout.splitlines()
+    assert "HOME" not in result.stdout
+
+
+def test_no_shell_reads_the_arguments() -> None:
+    assert run(["printf", "%s", "$(id) `id` ; id"]).stdout == "$(id) `id` ; id"
+
+
+def test_a_program_may_end_without_reading_its_input() -> None:
+    assert run(["true"], stdin="x" * 10_000_000).status == 0
+
+
+def test_a_program_that_is_not_there_is_an_error_of_the_system() -> None:
+    with pytest.raises(FileNotFoundError):
+        run(["no-such-program"])
+
+
+def test_after_the_timeout_nothing_of_the_program_runs(grandchild: Path) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        run(["sh", "-c", STUBBORN, str(grandchild)], timeout=2)
+
+
+@pytest.mark.parametrize("script", [OBEDIENT, STUBBORN], ids=["obedient", "stubborn"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_program_with_all_that_it_started(
+    grandchild: Path, number: signal.Signals, script: str
+) -> None:
+    when_there(grandchild, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(Cancelled), cancellable():
+        run(["sh", "-c", script, str(grandchild)])
+
+
+def test_cleaning_up_is_not_interrupted_by_more_signals(grandchild: Path) -> None:
+    cleaned = []
+
+    def work() -> None:
+        try:
+            run(["sh", "-c", OBEDIENT, str(grandchild)])
+        finally:
+            signal_self()
+            cleaned.append(True)
+
+    when_there(grandchild, signal_self)
+    with pytest.raises(Cancelled), cancellable():
+        work()
+    assert cleaned
+
+
+def test_afterwards_signals_mean_what_they_meant_before() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with cancellable():
+        pass
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_the_end_of_a_watched_process_ends_the_work(grandchild: Path) -> None:
+    watched = subprocess.Popen(["sleep", "600"])
+
+    def end() -> None:
+        watched.kill()
+
+    when_there(grandchild, end)
+    # Nobody waits for it, so it stays a zombie: that counts as gone.
+    with pytest.raises(Cancelled), cancellable([watched.pid]):
+        run(["sh", "-c", OBEDIENT, str(grandchild)])
+    watched.wait()
+
+
+def test_while_the_watched_process_lives_the_work_goes_on() -> None:
+    with cancellable([os.getppid(), os.getpid()]):
+        assert run(["sleep", "0.3"]).status == 0
+
+
+def test_what_other_threads_run_ends_too(tmp_path: Path) -> None:
+    files = [tmp_path / "a", tmp_path / "b"]
+
+    def work(file: Path) -> str:
+        try:
+            run(["sh", "-c", OBEDIENT, str(file)])
+        except Cancelled:
+            return "cancelled"
+        return "ended"
+
+    when_there(files[0], lambda: when_there(files[1], signal_self))
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(work, file) for file in files]
+        with pytest.raises(Cancelled), cancellable():
+            wait(answers)
+    assert [answer.result() for answer in answers] == ["cancelled", "cancelled"]
+    assert all(gone(int(file.read_text(encoding="utf-8"))) for file in files)
+
+
+def test_after_a_cancellation_other_threads_are_told_too() -> None:
+    told: list[BaseException | None] = []
+
+    def interrupted(pool: ThreadPoolExecutor) -> None:
+        try:
+            signal_self()
+        finally:
+            told.append(pool.submit(run, ["sleep", "600"]).exception())
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(Cancelled), cancellable():
+        interrupted(pool)
+    assert isinstance(told[0], Cancelled)
+
+
+def test_work_after_a_cancelled_one_is_not_cancelled(grandchild: Path) -> None:
+    when_there(grandchild, signal_self)
+    with pytest.raises(Cancelled), cancellable():
+        run(["sh", "-c", OBEDIENT, str(grandchild)])
+    with cancellable():
+        assert run(["true"]).status == 0
