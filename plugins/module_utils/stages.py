@@ -96,23 +96,17 @@ def resolve(
     variables = _variables(dockerfile, build_args, platform, build_platform, target_name)
     stages = _all_stages(dockerfile, variables, platform, build_platform)
     by_name = {stage.name: stage.index for stage in dockerfile.stages if stage.name}
+    # Like _all_stages, this judges every stage, needed or not.
+    reads = [_reads(stages, index, by_name, platform) for index in range(len(stages))]
     reachable: set[int] = set()
-    images: list[UsedImage] = []
     waiting = [chosen.index]
     while waiting:
         index = waiting.pop()
-        if index in reachable:
-            continue
-        reachable.add(index)
-        parent = stages[index].parent
-        if parent is not None:
-            waiting.append(parent)
-        for flag in _flags_in_force(stages, index):
-            source = _source_stage(flag, by_name, len(stages))
-            if source is not None:
-                waiting.append(source)
-            elif flag.name != SCRATCH and not (flag.instruction == "COPY" and _INDEX.match(flag.name)):
-                images.append(UsedImage(_flag_reference(flag), platform, flag.name, flag.line))
+        if index not in reachable:
+            reachable.add(index)
+            parent = stages[index].parent
+            waiting += [*reads[index][0], *([] if parent is None else [parent])]
+    images = [image for index in reachable for image in reads[index][1]]
     return Resolution(
         platform,
         stages[chosen.index],
@@ -265,11 +259,22 @@ def _flags_in_force(stages: list[UsedStage], index: int) -> list[FromFlag]:
     return [flag for flag in stages[parent].stage.from_flags if flag.onbuild] + own
 
 
-def _source_stage(flag: FromFlag, by_name: Mapping[str, int], count: int) -> Optional[int]:
-    if flag.instruction == "COPY" and _INDEX.match(flag.name):
-        index = int(flag.name[:10])
-        return index if 0 <= index < count else None
-    return by_name.get(flag.name.lower())
+def _reads(
+    stages: list[UsedStage], index: int, by_name: Mapping[str, int], platform: Platform
+) -> tuple[list[int], list[UsedImage]]:
+    """The stages and the images that the flags in force in one stage name."""
+    sources: list[int] = []
+    images: list[UsedImage] = []
+    for flag in _flags_in_force(stages, index):
+        number = int(flag.name[:10]) if flag.instruction == "COPY" and _INDEX.match(flag.name) else None
+        if number is not None:
+            # An index beyond the stages is left for BuildKit to refuse.
+            sources += [number] if 0 <= number < len(stages) else []
+        elif flag.name.lower() in by_name:
+            sources.append(by_name[flag.name.lower()])
+        elif flag.name != SCRATCH:
+            images.append(UsedImage(_flag_reference(flag), platform, flag.name, flag.line))
+    return sources, images
 
 
 def _flag_reference(flag: FromFlag) -> Reference:

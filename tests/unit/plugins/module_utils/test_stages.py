@@ -225,6 +225,7 @@ def test_a_stage_that_buildkit_cannot_name_is_no_target() -> None:
         ("FROM --platform=$X x\n", "dockerfile_platform", 1),
         ("FROM --platform=a/b/c/d x\n", "dockerfile_platform", 1),
         ("FROM x\nCOPY --from=$X /a /a\n", "dockerfile_reference", 2),
+        ("FROM x\nCOPY --from=X /a /a\nFROM y\n", "dockerfile_reference", 2),
         ("FROM x\n\nRUN --mount=from=X,target=/a true\n", "dockerfile_reference", 3),
     ],
 )
