@@ -12,10 +12,11 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from . import emulation
 from .errors import EngineError
 from .platform import Platform
 from .process import Result, run
@@ -104,12 +105,21 @@ def find(builder: Optional[str] = None) -> Engine:
     )
 
 
-def platforms(engine: Engine) -> tuple[Platform, ...]:
-    """What the builder can run, natively or emulated. Raises ``EngineError`` when it does not answer."""
+def not_runnable(engine: Engine, wanted: Iterable[Platform]) -> dict[Platform, tuple[Platform, ...]]:
+    """Those of ``wanted`` that the builder cannot run, each with what it says it can run.
+
+    For an engine on this machine the kernel is asked too: Debian's BuildKit leaves out 386 and arm
+    though it runs them. Raises ``EngineError`` when the builder does not answer.
+    """
+    local = not engine.builder and engine.docker_host.startswith("unix://")
+    here = emulation.runnable([str(platform) for platform in wanted]) if local else []
+    missing = [platform for platform in wanted if str(platform) not in here]
+    if not missing:
+        return {}
     found, failure = _platforms(engine.buildx, engine.docker_host, engine.builder)
     if not found:
         raise EngineError("builder_unusable", f"The builder does not answer: {failure}.", retryable=True)
-    return found
+    return {platform: found for platform in missing if platform not in found}
 
 
 def environment(engine: Engine) -> dict[str, str]:
@@ -142,8 +152,10 @@ def _endpoints() -> list[str]:
     if os.environ.get("DOCKER_HOST"):
         return [os.environ["DOCKER_HOST"]]
     found = []
-    if os.path.exists(_DEFAULT_SOCKET) or os.environ.get("DOCKER_CONTEXT") or _has_current_context():
+    if os.environ.get("DOCKER_CONTEXT") or _has_current_context():
         found.append("")
+    elif os.path.exists(_DEFAULT_SOCKET):
+        found.append(f"unix://{_DEFAULT_SOCKET}")
     found.append(PRIVATE_SOCKET)
     return found
 

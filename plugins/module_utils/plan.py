@@ -298,12 +298,13 @@ def _check_runnable(plan: Plan) -> None:
         for used in resolution.stages
         if used.runs and used.platform != plan.engine.native
     ]
-    runnable = engines.platforms(plan.engine) if foreign else ()
+    missing = engines.not_runnable(plan.engine, {used.platform for _, _, used in foreign})
     for image, platform, used in foreign:
-        if used.platform not in runnable:
+        if used.platform in missing:
+            runnable = ", ".join(map(str, missing[used.platform]))
             raise DockerfileError(
                 "platform_not_runnable",
-                f"The builder cannot run {used.platform}; it can run {', '.join(map(str, runnable))}.",
+                f"The builder cannot run {used.platform}; it can run {runnable}.",
                 hint="Register the emulators with: ansible-playbook sodalite.image_builder.setup",
                 image=image.image.name,
                 platform=str(platform),
