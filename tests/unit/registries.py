@@ -83,9 +83,9 @@ class RunningRegistry:
         context = ssl.create_default_context(cafile=str(self.ca)) if self.ca else None
         try:
             with urllib.request.urlopen(request, timeout=20, context=context) as answer:
-                return answer.status, answer.headers, answer.read()
+                return answer.status, dict(answer.headers), answer.read()
         except urllib.error.HTTPError as error:
-            return error.code, error.headers, error.read()
+            return error.code, dict(error.headers), error.read()
 
     def push_blob(self, repository: str, content: bytes) -> dict[str, Any]:
         """Store a blob and give its descriptor, without a media type."""

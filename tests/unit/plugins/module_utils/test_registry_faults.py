@@ -236,16 +236,16 @@ class TestRedirects:
                 ("/elsewhere?signed=1", "")
             ]
 
-    def test_a_challenge_of_another_host_is_not_answered(self) -> None:
-        with serving(in_turn((401, {"WWW-Authenticate": 'Basic realm="x"'}, b""))) as store:
-            with serving(in_turn((307, {"Location": f"http://{store.host}/x"}, b""))) as server:
-                credentials = Credentials({server.host: Login("builder", Secret(PASSWORD))})
+    def test_a_registry_gets_no_login_of_the_host_that_it_redirects_to(self) -> None:
+        with serving(in_turn((401, {"WWW-Authenticate": 'Basic realm="x"'}, b""))) as other:
+            with serving(in_turn((307, {"Location": f"http://{other.host}/x"}, b""))) as server:
+                credentials = Credentials({other.host: Login("builder", Secret(PASSWORD))})
                 with (
                     Registry(RegistryHosts(), credentials, retry_for=0) as client,
                     pytest.raises(RegistryError),
                 ):
                     client.manifest(app(server))
-            assert [request.authorization for request in store.seen] == [""]
+            assert [request.authorization for request in (*server.seen, *other.seen)] == ["", ""]
 
     def test_a_password_follows_on_the_same_host(self) -> None:
         def answer(request: Seen) -> Answer:
