@@ -1,0 +1,106 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""A blueprint that includes the node type, as others write it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.site.engine import Engine
+from tests.site.images import Image
+from tests.site.payloads import document
+from tests.site.registry import Registry
+from tests.site.repositories import GENERIC_REPO, repository
+from tests.site.run import ROOT, Machine, Outcome, Run
+
+
+class Blueprint:
+    """The blueprint ``two_builders`` in a folder of its own, with a copy of this library."""
+
+    def __init__(self, machine: Machine, folder: Path, password: str) -> None:
+        shutil.copytree(ROOT / "tests" / "blueprints" / "two_builders", folder)
+        for part in ("library", "playbooks"):
+            shutil.copytree(ROOT / part, folder / "modules" / "image_builder" / part)
+        self.folder = folder
+        self._machine = machine
+        self._environment = {**machine.environment, "REGISTRY_PASSWORD": password}
+        self._count = 0
+
+    def opera(self, command: str, *arguments: str) -> Outcome:
+        self._count += 1
+        output = self._machine.folder / f"blueprint-{self._count}"
+        output.mkdir()
+        instance = () if command == "validate" else ("--instance-path", str(self._machine.instance))
+        outcome = Run(
+            ["opera", command, *instance, *arguments], output, self.folder, self._environment
+        ).finish()
+        assert outcome.status == 0, outcome.output
+        return outcome
+
+    def outputs(self) -> dict[str, Any]:
+        outputs = json.loads(self.opera("outputs", "--format", "json").stdout)
+        return {name: entry["value"] for name, entry in outputs.items()}
+
+
+@pytest.fixture
+def blueprint(machine: Machine, local_registry: Registry, tmp_path: Path) -> Blueprint:
+    machine.secrets.append(local_registry.password)
+    return Blueprint(machine, tmp_path / "blueprint", local_registry.password)
+
+
+@pytest.fixture
+def inputs(local_registry: Registry, tmp_path: Path) -> str:
+    repository(tmp_path / "repository", GENERIC_REPO)
+    source = {"url": f"file://{tmp_path}/repository"}
+    wanted = {}
+    for name, image in (
+        ("backend", {"image": "two/backend", "tag": "1"}),
+        ("frontend", {"image": "two/frontend", "tag": "2", "base": "alpine:3.18"}),
+    ):
+        made = document(local_registry, source, image)
+        made["target"]["registry"]["password"] = {"env": "REGISTRY_PASSWORD"}
+        wanted |= {f"{name}_source": made["source"], f"{name}_target": made["target"]}
+    path = tmp_path / "inputs.json"
+    path.write_text(json.dumps(wanted), encoding="utf-8")
+    return str(path)
+
+
+def test_the_digests_of_two_builders_reach_a_third_node(
+    blueprint: Blueprint, inputs: str, local_registry: Registry, engine: Engine
+) -> None:
+    # With --executors the playbooks that the template names are read too.
+    assert "Done." in blueprint.opera("validate", "--executors", "-i", inputs, "service.yaml").stdout
+    blueprint.opera("deploy", "-i", inputs, "service.yaml")
+    backend = Image(engine, local_registry, "two/backend", "1")
+    frontend = Image(engine, local_registry, "two/frontend", "2")
+    reference = f"{local_registry.address}/two/backend@{backend.digest}"
+    assert blueprint.outputs() == {
+        "pinned": [reference, frontend.digest],
+        "backend": reference,
+        "frontend": "two/frontend:2",
+    }
+    assert frontend.base() == "alpine:3.18"
+
+    undeployed = blueprint.opera("undeploy")
+    assert "Undeployment of release_0 complete" in undeployed.stdout
+    assert backend.digest
+
+
+def test_a_template_that_did_not_change_has_nothing_to_update(
+    machine: Machine, local_registry: Registry, tmp_path: Path
+) -> None:
+    repository(tmp_path / "repository", GENERIC_REPO)
+    machine.secrets.append(local_registry.password)
+    wanted = document(
+        local_registry, {"url": f"file://{tmp_path}/repository"}, {"image": "update", "tag": "1"}
+    )
+    machine.build_ok("opera", wanted)
+    template = ("-i", str(machine.own_file("same.json", json.dumps(wanted))), "docker_image_definition.yaml")
+    assert machine.opera("diff", *template).stdout.strip() == "{}"
+    updated = machine.opera("update", *template)
+    assert updated.status == 0, updated.output
+    assert "Executing" not in updated.stdout

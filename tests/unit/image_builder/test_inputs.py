@@ -1,0 +1,70 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
+
+from image_builder import inputs
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = sorted(path for path in (ROOT / "inputs").iterdir())
+
+
+def faults(path: Path) -> list[str]:
+    with pytest.raises(ParameterError) as caught:
+        inputs.load(path)
+    return caught.value.faults
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_a_correct_document(path: Path) -> None:
+    assert {"source", "target"} <= set(inputs.load(path))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_says_the_same_in_json_and_in_yaml(path: Path) -> None:
+    other = path.with_suffix(".yaml" if path.suffix == ".json" else ".json")
+    if other.exists():
+        assert inputs.load(path) == inputs.load(other)
+
+
+def test_an_unknown_input_is_a_fault_that_names_the_nearest_known_one(tmp_path: Path) -> None:
+    path = tmp_path / "inputs.yaml"
+    path.write_text((ROOT / "inputs" / "git.yaml").read_text() + "tarjet: {}\n")
+    assert faults(path) == ["tarjet: unknown key; did you mean 'target'?"]
+
+
+def test_faults_inside_and_outside_of_the_parts_are_reported_together(tmp_path: Path) -> None:
+    path = tmp_path / "inputs.yaml"
+    path.write_text("source: {git_repo: {}}\ntarget: {images: []}\nsauce: 1\n")
+    found = faults(path)
+    assert [fault.split(":")[0] for fault in found[:2]] == ["sauce", "source.git_repo.url"]
+    assert any(fault.startswith("target.registry:") for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("inputs.yaml", "source: [", "is not YAML: "),
+        ("inputs.json", "{", "is not JSON: "),
+        ("inputs.yaml", "- source", "a mapping with source and target is wanted"),
+        ("inputs.yaml", "", "a mapping with source and target is wanted"),
+        ("inputs.json", "\xff", "is not JSON: "),
+    ],
+)
+def test_a_file_that_is_no_document_is_a_fault_that_names_the_file(
+    name: str, text: str, says: str, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(text.encode("latin-1"))
+    (fault,) = faults(path)
+    assert fault.startswith(f"{path}: {says}")
+    assert "\n" not in fault
+
+
+def test_yaml_cannot_construct_objects(tmp_path: Path) -> None:
+    path = tmp_path / "inputs.yaml"
+    path.write_text("!!python/object/apply:os.system ['touch made']\n")
+    assert "is not YAML" in faults(path)[0]
