@@ -119,7 +119,6 @@ def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
     ``Cancelled`` is raised once in the main thread, so that ``finally`` blocks clean up
     undisturbed; later signals are ignored until the end of the block.
     """
-    _cancelled.clear()
     finished = threading.Event()
 
     def handle(number: int, frame: object) -> None:
@@ -149,6 +148,7 @@ def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
             watcher.join(2 * _WATCH_SECONDS)
         for number, handler in before.items():
             signal.signal(number, handler)
+        _cancelled.clear()
 
 
 def _birth(pid: int) -> str:
