@@ -24,7 +24,7 @@ REGISTRY = "127.0.0.1:5000"
 #: The repository that inputs/hello.yaml names, absolute because opera works in a folder of its own.
 SAMPLE = Path("/var/cache/image-builder/hello.git")
 _TASK = re.compile(r"TASK \[(?:sodalite\.image_builder\.)?(.+?)\] \*+")
-_FAILURE = re.compile(r"^\[ERROR\]: (?:Task failed: )?(?:Module failed: )?(.+)$", re.MULTILINE)
+_FAILURE = re.compile(r"^\[ERROR\]: (?:Task failed: )?(?:(?:Module|Action) failed: )?(.+)$", re.MULTILINE)
 
 
 def prepare(document: Mapping[str, Any], scratch: Path, show: Callable[[str], None]) -> None:
@@ -46,8 +46,8 @@ def is_ready(document: Mapping[str, Any]) -> bool:
     try:
         engine.find((document.get("options") or {}).get("builder"))
     except EngineError as error:
-        # Setting up an engine does not make a builder that the document names.
-        if error.code != "no_engine":
+        # Setting up an engine makes neither a builder that the document names nor the engine of DOCKER_HOST.
+        if error.code != "no_engine" or os.environ.get("DOCKER_HOST"):
             raise
         return False
     return True
