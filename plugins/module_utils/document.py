@@ -74,15 +74,3 @@ class Target:
         if self.registry.password is not None:
             found.append(self.registry.password)
         return tuple(found)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What concerns the whole request.
-
-    ``builder`` names an existing buildx builder. ``delete_images`` removes the pushed images
-    when a deployment is taken down.
-    """
-
-    builder: Optional[str] = None
-    delete_images: bool = False

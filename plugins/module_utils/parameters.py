@@ -13,10 +13,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from .document import Cache, Image, Options, RegistryAccount, Target
+from .document import Cache, Image, RegistryAccount, Target
 from .faults import Faults, kind_of
 from .git_url import check_url
 from .injection import Override
+from .options import Options, read_options
 from .platform import Platform
 from .reference import DOCKER_HUB, Reference, is_registry_host, is_repository_path, is_tag
 from .secret import Secret, read
@@ -44,7 +45,7 @@ def check_target(raw: Any, options: Any = None) -> tuple[Target, Options]:
     """The target and the options. Raises ``ParameterError`` with every fault of both."""
     faults = Faults()
     target = _target(faults, raw)
-    checked = _options(faults, options)
+    checked = read_options(faults, options)
     faults.raise_if_any()
     assert target is not None
     return target, checked
@@ -55,7 +56,7 @@ def check_document(source: Any, target: Any, options: Any = None) -> tuple[GitRe
     faults = Faults()
     checked_source = _source(faults, source)
     checked_target = _target(faults, target)
-    checked_options = _options(faults, options)
+    checked_options = read_options(faults, options)
     faults.raise_if_any()
     assert checked_source is not None
     assert checked_target is not None
@@ -398,12 +399,3 @@ def _caches(faults: Faults, path: str, value: Any, *, to: bool) -> tuple[Cache, 
         reference = _base_reference(faults, f"{where}.ref", parts.get("ref"))
         found.append(Cache(reference, str(mode)))
     return tuple(found)
-
-
-def _options(faults: Faults, raw: Any) -> Options:
-    parts = faults.mapping("options", raw if raw is not None else {}, ("builder", "delete_images"))
-    builder = faults.text("options.builder", parts["builder"]) if "builder" in parts else None
-    if builder is not None and not _NAME.match(builder):
-        faults.add("options.builder", f"{builder!r} is not the name of a builder")
-    delete_images = faults.flag("options.delete_images", parts.get("delete_images", False))
-    return Options(builder=builder, delete_images=delete_images)

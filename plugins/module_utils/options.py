@@ -1,0 +1,75 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""What concerns the whole request: the document's third part, ``options``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from .faults import Faults
+
+_BUILDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_CHOICES = {
+    "rebuild": ("if_changed", "always"),
+    "on_failure": ("continue", "stop"),
+    "provenance": ("off", "min", "max"),
+}
+_LONGEST_SECONDS = 7 * 24 * 3600
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a request.
+
+    ``builder`` names an existing buildx builder. ``rebuild`` is ``if_changed`` or ``always``.
+    ``on_failure`` is ``continue`` (the other images are still built) or ``stop``. ``timeout`` is in
+    seconds, ``None`` for no limit; ``retry_for`` is how many seconds temporary failures are tried
+    again for. ``provenance`` is ``off``, ``min`` or ``max``; ``sbom`` adds a bill of materials.
+    ``delete_images`` removes the pushed images when a deployment is taken down.
+    """
+
+    builder: Optional[str] = None
+    rebuild: str = "if_changed"
+    on_failure: str = "continue"
+    timeout: Optional[float] = None
+    retry_for: float = 60.0
+    provenance: str = "off"
+    sbom: bool = False
+    delete_images: bool = False
+
+
+def read_options(faults: Faults, raw: Any) -> Options:
+    """``options`` of a document; what is wrong is added to ``faults``."""
+    known = tuple(Options.__dataclass_fields__)
+    parts = faults.mapping("options", raw if raw is not None else {}, known)
+    values: dict[str, Any] = {}
+    for name, value in parts.items():
+        path = f"options.{name}"
+        if name == "builder":
+            values[name] = faults.text(path, value)
+            if values[name] and not _BUILDER.match(values[name]):
+                faults.add(path, f"{value!r} is not the name of a builder")
+        elif name in _CHOICES:
+            values[name] = _choice(faults, path, value, _CHOICES[name])
+        elif name in ("timeout", "retry_for"):
+            values[name] = _seconds(faults, path, value)
+        elif name in known:
+            values[name] = faults.flag(path, value)
+    return Options(**values)
+
+
+def _choice(faults: Faults, path: str, value: Any, choices: tuple[str, ...]) -> str:
+    # YAML reads an unquoted off as false.
+    text = "off" if value is False and "off" in choices else value
+    if text not in choices:
+        faults.add(path, f"one of {', '.join(choices)} is wanted, not {value!r}")
+        return choices[0]
+    return str(text)
+
+
+def _seconds(faults: Faults, path: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LONGEST_SECONDS:
+        faults.add(path, f"seconds as a number above 0 are wanted, not {value!r}")
+        return 1.0
+    return float(value)
