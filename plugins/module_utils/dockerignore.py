@@ -11,11 +11,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+import stat
 from dataclasses import dataclass
 from typing import Optional
 
 _CHUNK = 1 << 20
+#: For each pattern whether a path matched it.
+Matched = tuple[bool, ...]
+_TOKEN = re.compile(r"\*\*/?|\[\^?(?:\\.|[^\\\]])+\]|\\.|.", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -28,17 +31,33 @@ class Ignore:
     """The patterns of one ``.dockerignore`` file; without patterns nothing is ignored."""
 
     def __init__(self, text: str = "") -> None:
-        self._patterns = [pattern for line in text.splitlines() if (pattern := _pattern(line))]
+        self._patterns = [pattern for line in text.split("\n") if (pattern := _pattern(line))]
 
     def ignores(self, path: str) -> bool:
         """Whether the file or folder ``path`` (relative, ``/`` between names) stays behind."""
-        parts = path.split("/")
-        prefixes = ["/".join(parts[: n + 1]) for n in range(len(parts))]
-        ignored = False
-        for pattern in self._patterns:
-            if pattern.negated == ignored and any(pattern.regex.match(prefix) for prefix in prefixes):
-                ignored = not pattern.negated
+        ignored, matched = False, self.none
+        for end in [n for n, char in enumerate(path) if char == "/"] + [len(path)]:
+            ignored, matched = self.step(path[:end], matched)
         return ignored
+
+    @property
+    def none(self) -> Matched:
+        """What the top of a build context has matched."""
+        return (False,) * len(self._patterns)
+
+    def step(self, path: str, above: Matched) -> tuple[bool, Matched]:
+        """Whether ``path`` stays behind, and which patterns it matched; ``above`` are those of its folder.
+
+        As in Moby, a pattern that could not change the answer counts as one that did not match.
+        """
+        ignored, matched = False, []
+        for pattern, matches in zip(self._patterns, above):
+            if not matches and pattern.negated == ignored:
+                matches = bool(pattern.regex.match(path))
+            if matches:
+                ignored = not pattern.negated
+            matched.append(matches)
+        return ignored, tuple(matched)
 
     @property
     def has_exceptions(self) -> bool:
@@ -50,40 +69,44 @@ def read_ignore(context: str, dockerfile: str) -> Ignore:
     """The patterns in effect: ``<Dockerfile>.dockerignore`` beside it, else the context's own."""
     for path in (f"{dockerfile}.dockerignore", os.path.join(context, ".dockerignore")):
         if os.path.isfile(path) and not os.path.islink(path):
-            with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
+            with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
                 return Ignore(file.read())
     return Ignore()
 
 
 def context_digest(context: str, ignore: Ignore) -> str:
-    """A SHA-256 over path, type, permissions and content of every file that is not ignored.
+    """A SHA-256 over path, type, permissions and content of all that is not ignored.
 
-    Times, owners and folders without files do not count, as for BuildKit's own cache.
+    Times and owners do not count, as for BuildKit's own cache. Raises ``OSError``.
     """
     total = hashlib.sha256()
-    for path in sorted(_files(context, ignore)):
+    for path in sorted(_arriving(context, ignore)):
         absolute = os.path.join(context, path)
-        if os.path.islink(absolute):
-            kind, content = "link", os.readlink(absolute)
+        status = os.lstat(absolute)
+        if stat.S_ISLNK(status.st_mode):
+            mode, content = stat.S_IFLNK, os.readlink(absolute)
         else:
-            kind, content = f"{os.stat(absolute).st_mode & 0o777:o}", _file_digest(absolute)
-        total.update(f"{path}\0{kind}\0{content}\0".encode("utf-8", "surrogateescape"))
+            mode, content = status.st_mode, _file_digest(absolute) if stat.S_ISREG(status.st_mode) else ""
+        total.update(f"{path}\0{mode:o}\0{content}\0".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 
-def _files(context: str, ignore: Ignore) -> Iterator[str]:
-    for folder, folders, files in os.walk(context):
-        base = os.path.relpath(folder, context)
-        start = "" if base == "." else f"{base}/"
-        links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
-        folders[:] = [
-            name
-            for name in folders
-            if name not in links and (ignore.has_exceptions or not ignore.ignores(start + name))
-        ]
-        for name in files + links:
-            if not ignore.ignores(start + name):
-                yield start + name
+def _arriving(context: str, ignore: Ignore) -> set[str]:
+    """The paths of what is not ignored, and of the folders around it."""
+    found: set[str] = set()
+    folders = [("", ignore.none)]
+    while folders:
+        start, above = folders.pop()
+        with os.scandir(os.path.join(context, start)) as entries:
+            for entry in entries:
+                path = start + entry.name
+                ignored, matched = ignore.step(path, above)
+                if entry.is_dir(follow_symlinks=False) and not (ignored and not ignore.has_exceptions):
+                    folders.append((f"{path}/", matched))
+                while not ignored and path and path not in found:
+                    found.add(path)
+                    path = path.rpartition("/")[0]
+    return found
 
 
 def _file_digest(path: str) -> str:
@@ -98,37 +121,39 @@ def _pattern(line: str) -> Optional[_Pattern]:
     text = line.strip()
     if not text or line.startswith("#"):
         return None
-    negated = text.startswith("!")
-    if negated:
-        text = text[1:].strip()
-    text = os.path.normpath(text).lstrip("/") if text else ""
+    mark, text = ("!", text[1:].strip()) if text.startswith("!") else ("", text)
+    text = mark + (os.path.normpath(text).lstrip("/") if text else "")
+    negated = text.startswith("!")  # so does what was written ./!name
+    text = text.removeprefix("!")
     if text in ("", "."):
         return None
-    return _Pattern(re.compile(_regex(text)), negated)
+    try:
+        return _Pattern(re.compile(_regex(text)), negated)
+    except re.error:
+        return None  # BuildKit refuses to build with it
 
 
 def _regex(pattern: str) -> str:
+    if re.match(r"\*\*[^*?\\\[\]/][^*?\\\[\]]*\Z", pattern):
+        return ".*" + re.escape(pattern[2:]) + r"\Z"  # Moby's rule for **name alone; **name* is another
     out = ""
-    position = 0
-    while position < len(pattern):
-        char = pattern[position]
-        position += 1
-        if char == "*" and pattern[position : position + 1] == "*":
-            position += 1
-            if pattern[position : position + 1] == "/":
-                position += 1
-            out += ".*" if position >= len(pattern) else "(.*/)?"
-        elif char == "*":
+    for match in _TOKEN.finditer(pattern):
+        token = match.group()
+        if token in ("**", "**/"):
+            out += ".*" if match.end() == len(pattern) else "(.*/)?"
+        elif token == "*":
             out += "[^/]*"
-        elif char == "?":
+        elif token == "?":
             out += "[^/]"
-        elif char == "\\" and position < len(pattern):
-            out += re.escape(pattern[position])
-            position += 1
-        elif char == "[" and (end := pattern.find("]", position + 1)) > 0:
-            body = pattern[position:end].replace("\\", "\\\\")
-            out += f"[{body}]"
-            position = end + 1
+        elif len(token) > 2 and token.startswith("["):
+            out += _class(token)
         else:
-            out += re.escape(char)
+            out += re.escape(token.removeprefix("\\") or token)
     return out + r"\Z"
+
+
+def _class(token: str) -> str:
+    """A character class as Python's, in which only ``^`` at the start, ``-`` and ``\\`` mean something."""
+    negation = "^" if token[1] == "^" else ""
+    characters = re.findall(r"\\.|.", token[1 + len(negation) : -1], re.DOTALL)
+    return f"[{negation}{''.join(c if c == '-' else re.escape(c[-1]) for c in characters)}]"
