@@ -1,2 +1,3 @@
+#!/bin/sh
 # Greets with the architecture that it runs on.
 printf '%s from %s.\n' "$1" "$(uname -m)"
