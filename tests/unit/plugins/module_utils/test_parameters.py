@@ -217,7 +217,10 @@ def test_every_fault_is_reported_at_once_with_its_path() -> None:
             "target.registry.url: is missing",
         ),
         ({"options": []}, "options: a mapping is wanted, not a list"),
-        ({"options": {"delete_images": 1}}, "options.delete_images: true or false is wanted, not the number 1"),
+        (
+            {"options": {"delete_images": 1}},
+            "options.delete_images: true or false is wanted, not the number 1",
+        ),
     ],
 )
 def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) -> None:
@@ -254,11 +257,17 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
         ({"build_args": {"A": 1.10}}, "target.images[0].build_args.A: text is wanted, not the number 1.1"),
         ({"build_args": {"A": True}}, "target.images[0].build_args.A: text is wanted, not the truth value"),
         ({"build_args": {"A": {}}}, "target.images[0].build_args.A: text is wanted, not a mapping"),
-        ({"build_args": {1: "x"}}, "target.images[0].build_args: the key 1 is the number 1; put it in quotes"),
+        (
+            {"build_args": {1: "x"}},
+            "target.images[0].build_args: the key 1 is the number 1; put it in quotes",
+        ),
         ({"target": "a b"}, "target.images[0].target: 'a b' is not the name or index of a stage"),
         ({"target": 1}, "target.images[0].target: text is wanted, not the number 1; put it in quotes"),
         ({"labels": {"a b": "x"}}, "target.images[0].labels: 'a b' is not the name of a label"),
-        ({"annotations": {"a=b": "x"}}, "target.images[0].annotations: 'a=b' is not the name of an annotation"),
+        (
+            {"annotations": {"a=b": "x"}},
+            "target.images[0].annotations: 'a=b' is not the name of an annotation",
+        ),
         ({"no_cache": "no"}, "target.images[0].no_cache: true or false is wanted, not text"),
         ({"secrets": {"a,b": "x"}}, "target.images[0].secrets: 'a,b' is not the id of a secret"),
         ({"secrets": {"a": 1}}, "target.images[0].secrets.a: give text, {env: NAME} or {file: PATH}"),
@@ -288,7 +297,10 @@ def test_a_fault_of_an_image_is_named(given: dict[str, Any], expected: str) -> N
         ({"password": "two\nlines"}, "source.git_repo.password: must not contain line ends"),
         ({"password": ""}, "source.git_repo.password: must not be empty"),
         ({"password": {"env": "IMAGE_BUILDER_UNSET"}}, "source.git_repo.password: the environment variable"),
-        ({"password": {"file": "/nonexistent/x"}}, "source.git_repo.password: the file /nonexistent/x cannot"),
+        (
+            {"password": {"file": "/nonexistent/x"}},
+            "source.git_repo.password: the file /nonexistent/x cannot",
+        ),
     ],
 )
 def test_a_fault_of_a_git_repository_is_named(given: dict[str, Any], expected: str) -> None:
@@ -358,7 +370,10 @@ def test_a_document_can_be_handed_on_with_its_secrets_read(
     source = {"git_repo": {**SOURCE["git_repo"], "password": path}}
     # Only secrets are read: the same words elsewhere are text.
     wanted = {
-        "images": [{"image": "a", "secrets": {"k": path, "t": "text"}, "build_args": {"env": "x"}}, {"image": "b"}],
+        "images": [
+            {"image": "a", "secrets": {"k": path, "t": "text"}, "build_args": {"env": "x"}},
+            {"image": "b"},
+        ],
         "registry": {**REGISTRY, "username": "me", "password": env},
     }
     before = json.dumps([source, wanted])
@@ -514,7 +529,9 @@ def test_control_characters_and_lone_surrogates_are_refused(place: tuple[Any, ..
 
 
 @pytest.mark.parametrize("free", FREE)
-@pytest.mark.parametrize(("text", "accepted"), [("a\n{{ b }}${c}%{d}", True), ("a\0b", False), ("\ud800", False)])
+@pytest.mark.parametrize(
+    ("text", "accepted"), [("a\n{{ b }}${c}%{d}", True), ("a\0b", False), ("\ud800", False)]
+)
 def test_free_text_is_any_text_that_a_program_can_be_given(free: str, text: str, accepted: bool) -> None:
     assert (not image_faults(**{free: {"name": text}})) is accepted
 
