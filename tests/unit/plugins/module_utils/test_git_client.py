@@ -471,7 +471,7 @@ def test_a_cancelled_fetch_leaves_no_process_and_no_workspace(
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGTERM)
 
-        stopper = threading.Thread(target=stop)
+        stopper = threading.Thread(target=stop, daemon=True)
         stopper.start()
         with pytest.raises(Cancelled), process.cancellable(), Workspace.create(str(root)) as made:
             fetch(GitRepo(f"{server.url}/app.git"), made)

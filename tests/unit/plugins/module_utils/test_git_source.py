@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils import git_checkout, git_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 from ansible_collections.sodalite.image_builder.plugins.module_utils.source import GitRepo, SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.workspace import Workspace
 
@@ -524,11 +525,14 @@ def large_file(folder: Path, content: bytes) -> Path:
     return path
 
 
-def test_large_files_arrive_where_git_lfs_is_installed(tmp_path: Path, workspace: Workspace) -> None:
+def test_large_files_of_a_private_repository_arrive_where_git_lfs_is_installed(
+    tmp_path: Path, workspace: Workspace
+) -> None:
     content = os.urandom(100_000)
     large_file(tmp_path, content)
-    with http_git_server(tmp_path) as server:
-        tree = fetch(GitRepo(f"{server.url}/big.git"), workspace)
+    with http_git_server(tmp_path, username="user", password="right") as server:
+        repo = GitRepo(f"{server.url}/big.git", username="user", password=Secret("right"))
+        tree = fetch(repo, workspace)
     assert Path(tree.context, "big").read_bytes() == content
     assert tree.warnings == ()
 
