@@ -85,11 +85,11 @@ def _progress_shown() -> Iterator[str]:
     if os.environ.get(PROGRESS) or _output_is_data():
         yield os.environ.get(PROGRESS, "")
         return
-    handle, path = tempfile.mkstemp(prefix="image-builder-progress-")
     finished = threading.Event()
+    # A file without a name, so that nothing of it stays when this process is killed.
+    with tempfile.TemporaryFile("r", encoding="utf-8", errors="replace") as file:
 
-    def show() -> None:
-        with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+        def show() -> None:
             while True:
                 last = finished.wait(_POLL_SECONDS)
                 for line in file.read().splitlines():
@@ -97,14 +97,13 @@ def _progress_shown() -> Iterator[str]:
                 if last:
                     return
 
-    reader = threading.Thread(target=show, daemon=True)
-    reader.start()
-    try:
-        yield path
-    finally:
-        finished.set()
-        reader.join()
-        os.unlink(path)
+        reader = threading.Thread(target=show, daemon=True)
+        reader.start()
+        try:
+            yield f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        finally:
+            finished.set()
+            reader.join()
 
 
 def _write_result(result: dict[str, Any]) -> None:
