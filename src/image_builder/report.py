@@ -37,7 +37,7 @@ class Steps:
 
 def show_images(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
     """Print a table of a result's images (see the module ``images``), and each one's reference by digest."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("Image", "Tag", "Platforms", "Digest", "Base", "Time", "State"):
         table.add_column(
             heading, overflow="fold", no_wrap=heading in ("Platforms", "Digest", "Time", "State")
