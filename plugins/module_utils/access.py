@@ -32,7 +32,12 @@ class Access:
             secrets = (*secrets, account.password)
         return cls(logins, read_user_config(), secrets)
 
-    def registry(self, engine: Optional[Engine]) -> Registry:
-        """A client that sees registries as ``engine`` does, or as an engine with default settings."""
+    def registry(self, engine: Optional[Engine], retry_for: float = 60.0) -> Registry:
+        """A client that sees registries as ``engine`` does, or as an engine with default settings.
+
+        Temporary failures are tried again for ``retry_for`` seconds.
+        """
         config = engine.info.get("RegistryConfig") if engine else None
-        return Registry(RegistryHosts.from_engine(config), Credentials(self.logins, self.user_config))
+        return Registry(
+            RegistryHosts.from_engine(config), Credentials(self.logins, self.user_config), retry_for=retry_for
+        )

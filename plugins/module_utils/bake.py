@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .document import Cache, Image
+from .options import Options
 from .platform import Platform
 from .secret import Secret
 
@@ -22,7 +23,9 @@ class Target:
 
     ``key`` is the target's name in the bake file, ``stage`` the stage to build where it is not the
     last. ``dockerfile`` is the path of its Dockerfile; ``contexts`` are BuildKit's named contexts
-    that stand for the base images there; ``annotations`` are those of the build itself.
+    that stand for the base images there. ``description`` says where the image comes from, in labels
+    and annotations under the user's own; ``input_hash`` is an annotation of the whole only.
+    ``attest`` lists the attestations to add.
     """
 
     key: str
@@ -31,7 +34,9 @@ class Target:
     stage: Optional[str]
     platforms: tuple[Platform, ...]
     contexts: Mapping[str, str]
-    annotations: Mapping[str, str]
+    description: Mapping[str, str]
+    input_hash: Mapping[str, str]
+    attest: tuple[str, ...]
     source_date_epoch: int
 
 
@@ -43,6 +48,12 @@ def bake_file(context: str, targets: Sequence[Target]) -> dict[str, Any]:
     }
     escaped: dict[str, Any] = _escape(content)
     return escaped
+
+
+def attestations(options: Options) -> tuple[str, ...]:
+    """The attestations that ``options`` ask for, as BuildKit names them."""
+    found = () if options.provenance == "off" else (f"type=provenance,mode={options.provenance}",)
+    return (*found, "type=sbom") if options.sbom else found
 
 
 def secret_environment(targets: Sequence[Target]) -> dict[str, str]:
@@ -68,8 +79,9 @@ def _target(context: str, target: Target) -> dict[str, Any]:
         "platforms": [str(platform) for platform in target.platforms],
         "tags": [str(reference) for reference in image.references],
         "args": {"SOURCE_DATE_EPOCH": str(target.source_date_epoch), **image.build_args},
-        "labels": dict(image.labels),
+        "labels": {**target.description, **image.labels},
         "annotations": _annotations(target),
+        "attest": list(target.attest),
         "output": ["type=image,push=true,oci-mediatypes=true"],
         "no-cache": image.no_cache,
         "pull": image.pull,
@@ -85,13 +97,12 @@ def _target(context: str, target: Target) -> dict[str, Any]:
 
 
 def _annotations(target: Target) -> list[str]:
-    """BuildKit makes an index only for several platforms and refuses annotations of an absent one."""
-    several = len(target.platforms) > 1
-    of_user = "index,manifest" if several else "manifest"
-    of_build = "index" if several else "manifest"
-    return [f"{of_user}:{key}={value}" for key, value in target.image.annotations.items()] + [
-        f"{of_build}:{key}={value}" for key, value in target.annotations.items()
-    ]
+    """BuildKit makes an index only for several manifests and refuses annotations of an absent one."""
+    has_index = len(target.platforms) > 1 or bool(target.attest)
+    levels = ("index", "manifest") if has_index else ("manifest",)
+    texts = {**target.description, **target.image.annotations}
+    everywhere = [f"{level}:{key}={value}" for level in levels for key, value in texts.items()]
+    return everywhere + [f"{levels[0]}:{key}={value}" for key, value in target.input_hash.items()]
 
 
 def _cache(cache: Cache, mode: str = "") -> str:

@@ -10,28 +10,37 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from .access import Access
-from .bake import Target, bake_file, secret_environment, secrets
+from .bake import Target, attestations, bake_file, secret_environment, secrets
 from .credentials import docker_config
 from .engine import Engine, docker_config_folder, environment
 from .errors import BuilderError, BuildError, RegistryError
 from .failure import build_failure
 from .manifest import Manifest
+from .oci_annotations import describe
+from .options import Options
 from .plan import INPUT_HASH, ImagePlan, Plan
 from .process import run
 from .progress import Outcome, Reader
 from .registry import Registry
 from .secret import redact
 
+_FIRST_PAUSE_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 20.0
+
 
 @dataclass(frozen=True)
 class ImageResult:
-    """How one image ended: ``state`` is ``success``, ``unchanged``, ``pending`` (planned only) or ``failed``.
+    """How one image ended.
+
+    ``state`` is ``success``, ``unchanged``, ``pending`` (planned only), ``failed``, or ``cancelled`` (not
+    built since another image failed).
 
     ``seconds`` is the time from the start of the build until this image was done.
     """
@@ -65,12 +74,18 @@ class ImageResult:
             "seconds": round(self.seconds, 1),
             "revision": revision,
             "input_hash": self.plan.input_hash,
+            "attestations": dict(self.manifest.attestations) if self.manifest else {},
             "error": self.error.to_dict() if self.error else None,
         }
 
 
 def carry_out(
-    plan: Plan, access: Access, registry: Registry, folder: str, report: Callable[[str], None]
+    plan: Plan,
+    options: Options,
+    access: Access,
+    registry: Registry,
+    folder: str,
+    report: Callable[[str], None],
 ) -> list[ImageResult]:
     """Build and push the pending images of ``plan``; the results are in the plan's order.
 
@@ -84,19 +99,34 @@ def carry_out(
     if pending:
         for name in sorted({image.image.references[0] for image in pending}, key=str):
             registry.check_push(name)
-        attempt = _Attempt(plan, access, registry, folder, report)
+        attempt = _Attempt(plan, options, access, registry, folder, report)
         for result in attempt.build(pending):
             done[id(result.plan)] = result
     return [done[id(image)] for image in plan.images]
+
+
+@dataclass(frozen=True)
+class _Baked:
+    """How one bake ended: the results of all its images, or the error."""
+
+    results: list[ImageResult]
+    error: Optional[BuilderError]
 
 
 class _Attempt:
     """The files and settings that all bakes of one request share."""
 
     def __init__(
-        self, plan: Plan, access: Access, registry: Registry, folder: str, report: Callable[[str], None]
+        self,
+        plan: Plan,
+        options: Options,
+        access: Access,
+        registry: Registry,
+        folder: str,
+        report: Callable[[str], None],
     ) -> None:
         self._plan = plan
+        self._options = options
         self._registry = registry
         self._folder = folder
         self._report = report
@@ -106,30 +136,57 @@ class _Attempt:
 
     def build(self, images: Sequence[ImagePlan]) -> list[ImageResult]:
         """Build ``images`` together; after a failure, those not to blame once more by themselves."""
-        results, error, blamed = self._bake("all", images)
+        baked = self._bake_patiently("all", images)
+        error = baked.error
         if error is None:
-            return results
+            return baked.results
         if len(images) == 1:
             return [self._failed(images[0], error)]
+        blamed = error.image
         again = [image for image in images if image.image.name != blamed]
-        self._report(f"failed: {error}" if blamed else "the build failed; building each image by itself")
-        with ThreadPoolExecutor(len(again)) as pool:
-            singles = list(pool.map(lambda pair: self._single(*pair), enumerate(again)))
+        if self._options.on_failure == "stop":
+            singles = [self._stopped(image, None if blamed else error) for image in again]
+        else:
+            self._report(f"failed: {error}" if blamed else "the build failed; building each image by itself")
+            with ThreadPoolExecutor(len(again)) as pool:
+                singles = list(pool.map(lambda pair: self._single(*pair), enumerate(again)))
         by_plan = {id(result.plan): result for result in singles}
         return [by_plan.get(id(image)) or self._failed(image, error) for image in images]
 
     def _single(self, number: int, image: ImagePlan) -> ImageResult:
-        results, error, _ = self._bake(f"single-{number}", [image])
-        return results[0] if error is None else self._failed(image, error)
+        baked = self._bake_patiently(f"single-{number}", [image])
+        return baked.results[0] if baked.error is None else self._failed(image, baked.error)
+
+    def _stopped(self, image: ImagePlan, error: Optional[BuilderError]) -> ImageResult:
+        """An image when another one's failure ended the build: it may have been pushed before."""
+        leading = image.image.references[0]
+        try:
+            manifest = self._registry.manifest(leading, mirrors=False)
+        except RegistryError:
+            manifest = None
+        if manifest is not None and manifest.annotations.get(INPUT_HASH) == image.input_hash:
+            return ImageResult(image, "success", manifest)
+        return ImageResult(image, "failed" if error else "cancelled", error=error)
 
     def _failed(self, image: ImagePlan, error: BuilderError) -> ImageResult:
         self._report(f"{image.image.name} failed")
         return ImageResult(image, "failed", error=error)
 
-    def _bake(
-        self, name: str, images: Sequence[ImagePlan]
-    ) -> tuple[list[ImageResult], Optional[BuilderError], Optional[str]]:
-        """Results, or the error and the image that is to blame for it."""
+    def _bake_patiently(self, name: str, images: Sequence[ImagePlan]) -> _Baked:
+        """Bake again with growing pauses while the registry fails in a way that passes."""
+        end = time.monotonic() + self._options.retry_for
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            baked = self._bake(name, images)
+            again = baked.error is not None and baked.error.code == "push_failed"
+            if not again or time.monotonic() + pause > end:
+                return baked
+            self._report(f"trying again in {pause:.0f} s: {baked.error}")
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _bake(self, name: str, images: Sequence[ImagePlan]) -> _Baked:
+        """One bake. The error names the image that is to blame, where that is known."""
         targets = [self._target(f"image-{number}", image) for number, image in enumerate(images)]
         names = {target.key: target.image.name for target in targets}
         file = self._write_json(f"{name}.json", bake_file(self._plan.source.context, targets))
@@ -157,7 +214,7 @@ class _Attempt:
         )
         outcome = reader.outcome(result.status)
         if result.status:
-            return [], *self._blame(outcome, names, hidden)
+            return _Baked([], self._explained(outcome, names, hidden))
         with open(metadata, encoding="utf-8") as content:
             digests = {
                 key: entry.get("containerimage.digest", "") for key, entry in json.load(content).items()
@@ -166,15 +223,13 @@ class _Attempt:
             self._confirmed(image, digests.get(target.key, ""), outcome.seconds(target.key))
             for target, image in zip(targets, images)
         ]
-        return results, None, None
+        return _Baked(results, None)
 
-    def _blame(
-        self, outcome: Outcome, names: dict[str, str], hidden: list[Any]
-    ) -> tuple[BuilderError, Optional[str]]:
+    def _explained(self, outcome: Outcome, names: dict[str, str], hidden: list[Any]) -> BuilderError:
         error = build_failure(outcome, names, self._plan.source.dockerfile_name)
         error.message = redact(error.message, hidden)
         error.args = (error.message,)
-        return error, error.image
+        return error
 
     def _confirmed(self, image: ImagePlan, digest: str, seconds: float) -> ImageResult:
         """The image as it stands in the registry, which may not hold what was pushed."""
@@ -206,7 +261,9 @@ class _Attempt:
             stage=image.resolutions[0].target_name,
             platforms=image.platforms,
             contexts=image.injection.contexts,
-            annotations={INPUT_HASH: image.input_hash},
+            description=describe(self._plan.source, image),
+            input_hash={INPUT_HASH: image.input_hash},
+            attest=attestations(self._options),
             source_date_epoch=self._plan.source.committed_at,
         )
 

@@ -149,7 +149,9 @@ def from_os_error(error: OSError) -> BuilderError:
 
 
 class Cancelled(BuilderError):
-    """The work was interrupted by SIGINT, SIGTERM, or the end of the program that asked for it."""
+    """The work was interrupted: by a signal, a time limit, or the end of the program that asked for it."""
 
-    def __init__(self, message: str = "The build was cancelled.") -> None:
-        super().__init__("cancelled", message)
+    def __init__(
+        self, message: str = "The build was cancelled.", code: str = "cancelled", hint: str = ""
+    ) -> None:
+        super().__init__(code, message, hint=hint)

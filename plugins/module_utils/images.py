@@ -13,11 +13,12 @@ from typing import Any, Callable, Optional
 from . import engine as engines
 from .access import Access
 from .build import ImageResult, carry_out
-from .errors import BuilderError, SourceError
+from .errors import BuilderError, Cancelled, SourceError
 from .failure import failed_together
 from .fetch import read_source
 from .parameters import check_target
 from .plan import BuildInput, make_plan
+from .process import time_limit
 from .workspace import Workspace
 
 _PARALLEL_REQUESTS = 8
@@ -61,11 +62,14 @@ def build_images(
     """
     target, options = check_target(raw_target, raw_options)
     with ExitStack() as stack:
+        stack.enter_context(time_limit(options.timeout))
         if workspace is not None:
             home = stack.enter_context(Workspace.open(workspace))
             tree = read_source(home)
             name = os.path.relpath(tree.dockerfile, tree.root)
-            input_ = BuildInput(tree.context, tree.dockerfile, name, tree.revision, tree.committed_at)
+            input_ = BuildInput(
+                tree.context, tree.dockerfile, name, tree.revision, tree.committed_at, tree.url
+            )
         else:
             assert source is not None
             home = stack.enter_context(Workspace.create())
@@ -75,15 +79,15 @@ def build_images(
         access = Access.of(target.registry, target.secrets)
         # In this order, so that an interrupt closes the connections that the pool's threads wait for.
         pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL_REQUESTS))
-        registry = stack.enter_context(access.registry(engine))
+        registry = stack.enter_context(access.registry(engine, options.retry_for))
         try:
-            plan = make_plan(input_, target.images, engine, registry, pool)
+            plan = make_plan(input_, target.images, options, engine, registry, pool)
             if plan_only:
                 results = [ImageResult(image, image.state, image.manifest) for image in plan.images]
             else:
-                results = carry_out(plan, access, registry, home.directory("build"), report)
+                results = carry_out(plan, options, access, registry, home.directory("build"), report)
         except BuilderError as error:
-            if workspace is not None and error.code != "cancelled":
+            if workspace is not None and not isinstance(error, Cancelled):
                 home.hand_on()
             raise
         if workspace is not None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .platform import Platform
@@ -38,7 +38,8 @@ class Manifest:
     """What a registry holds for a reference: an index, or the manifest of one image.
 
     ``annotations`` are those at the top. ``platforms`` maps each platform to the digest of
-    its own manifest, attestations left out; it is empty for what is no image.
+    its own manifest, attestations left out; it is empty for what is no image. ``attestations``
+    maps digests of those manifests to the digests of the attestations about them.
     """
 
     reference: Reference
@@ -46,6 +47,7 @@ class Manifest:
     media_type: str
     annotations: Mapping[str, str]
     platforms: Mapping[Platform, str]
+    attestations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Content:
     annotations: Mapping[str, str]
     entries: tuple[Entry, ...] = ()
     config: Optional[str] = None
+    attestations: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_digest(text: str) -> bool:
@@ -87,7 +90,12 @@ def parse(body: bytes, content_type: str) -> Content:
     lists, describes = "manifests" in content, "config" in content or "layers" in content
     # A document that can be read as both is an attack: CVE-2021-41190.
     if media_type in INDEX_TYPES and not describes:
-        return Content(media_type, _texts(content.get("annotations")), _entries(content.get("manifests")))
+        return Content(
+            media_type,
+            _texts(content.get("annotations")),
+            _entries(content.get("manifests")),
+            attestations=_attestations(content["manifests"]),
+        )
     if media_type in MANIFEST_TYPES and not lists:
         config = content.get("config")
         digest = (
@@ -123,6 +131,16 @@ def _entries(manifests: Any) -> tuple[Entry, ...]:
             if platform is not None:
                 found.append(Entry(digest, platform))
     return tuple(found)
+
+
+def _attestations(descriptors: list[Any]) -> dict[str, str]:
+    """The attestation manifests of an index that was read, by what they are about (BuildKit's layout)."""
+    found = {}
+    for descriptor in descriptors:
+        subject = _texts(descriptor.get("annotations")).get(_ATTESTATION.replace("type", "digest"))
+        if subject is not None:
+            found[subject] = _digest(descriptor)
+    return found
 
 
 def _digest(descriptor: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from .engine import Engine
 from .errors import BuilderError, DockerfileError, RegistryError
 from .injection import Base, Injection, bases, inject
 from .manifest import Manifest
+from .options import Options
 from .platform import Platform
 from .reference import Reference
 from .registry import Registry
@@ -36,8 +37,8 @@ _HASH_VERSION = 1
 class BuildInput:
     """A source ready to build: absolute paths of the context and the Dockerfile, and where they come from.
 
-    ``dockerfile_name`` is what the user calls the Dockerfile. ``revision`` may be empty;
-    ``committed_at`` is in Unix seconds.
+    ``dockerfile_name`` is what the user calls the Dockerfile. ``revision`` and ``url``
+    may be empty; ``committed_at`` is in Unix seconds.
     """
 
     context: str
@@ -45,6 +46,7 @@ class BuildInput:
     dockerfile_name: str
     revision: str = ""
     committed_at: int = 0
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,12 @@ class Plan:
 
 
 def make_plan(
-    source: BuildInput, images: Sequence[Image], engine: Engine, registry: Registry, pool: Executor
+    source: BuildInput,
+    images: Sequence[Image],
+    options: Options,
+    engine: Engine,
+    registry: Registry,
+    pool: Executor,
 ) -> Plan:
     """Plan ``images`` of ``source``, asking registries in ``pool``.
 
@@ -125,8 +132,8 @@ def make_plan(
     plans = []
     for draft in drafts:
         with _located(source, draft.image):
-            plans.append(_plan(dockerfile, draft, tree, engine, lookup))
-    plan = Plan(source, engine, tuple(pool.map(lambda planned: _compared(planned, registry), plans)))
+            plans.append(_plan(dockerfile, draft, tree, options, engine, lookup))
+    plan = Plan(source, engine, tuple(pool.map(lambda planned: _compared(planned, options, registry), plans)))
     _check_runnable(plan)
     return plan
 
@@ -192,7 +199,9 @@ def _scope(image: Image, engine: Engine) -> dict[str, Any]:
     return {"build_args": image.build_args, "build_platform": engine.native, "target": image.target}
 
 
-def _plan(dockerfile: Dockerfile, draft: _Draft, tree: str, engine: Engine, lookup: _Lookup) -> ImagePlan:
+def _plan(
+    dockerfile: Dockerfile, draft: _Draft, tree: str, options: Options, engine: Engine, lookup: _Lookup
+) -> ImagePlan:
     planned = [_planned_base(lookup, base) for base in draft.bases]
     pinned = [replace(p.base, reference=p.base.reference.with_digest(p.digest)) for p in planned]
     image = draft.image
@@ -212,6 +221,7 @@ def _plan(dockerfile: Dockerfile, draft: _Draft, tree: str, engine: Engine, look
             "labels": dict(image.labels),
             "annotations": dict(image.annotations),
             "builder": engine.builder,
+            "attestations": [options.provenance, options.sbom],
         }
     )
     injection = inject(dockerfile, pinned, platforms, **_scope(image, engine))
@@ -258,8 +268,10 @@ def _input_hash(inputs: Mapping[str, Any]) -> str:
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
-def _compared(plan: ImagePlan, registry: Registry) -> ImagePlan:
+def _compared(plan: ImagePlan, options: Options, registry: Registry) -> ImagePlan:
     """The plan with its state: unchanged where every tag stands in the registry with this input hash."""
+    if options.rebuild == "always":
+        return _with_state(plan, "pending", "rebuild is always")
     if plan.image.no_cache:
         return _with_state(plan, "pending", "no_cache is set")
     leading: Optional[Manifest] = None

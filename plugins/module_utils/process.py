@@ -17,8 +17,9 @@ from .errors import Cancelled
 _GRACE_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
 
-# Signals reach the main thread only, so what other threads run is ended through these.
-_cancelled = threading.Event()
+# Signals reach the main thread only, so what other threads run is ended through these. Each block of
+# ``cancellable`` leaves a new event behind.
+_stop = threading.Event()
 _running: set[subprocess.Popen[str]] = set()
 
 
@@ -60,6 +61,7 @@ def run(
         errors="replace",
         start_new_session=True,
     )
+    stop = _stop
     stdout: list[str] = []
     stderr: list[str] = []
 
@@ -85,10 +87,10 @@ def run(
             child.stdin.close()
         except BrokenPipeError:
             pass
-        if _cancelled.is_set():
+        if stop.is_set():
             raise Cancelled()
         status = child.wait(timeout)
-        if _cancelled.is_set():
+        if stop.is_set():
             raise Cancelled()
     except BaseException:
         _end_group(child)
@@ -119,14 +121,12 @@ def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
     ``Cancelled`` is raised once in the main thread, so that ``finally`` blocks clean up
     undisturbed; later signals are ignored until the end of the block.
     """
+    global _stop
     finished = threading.Event()
 
     def handle(number: int, frame: object) -> None:
-        if not _cancelled.is_set():
-            _cancelled.set()
-            for child in list(_running):
-                with suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGTERM)
+        if not _stop.is_set():
+            _end_all()
             raise Cancelled()
 
     def watch() -> None:
@@ -148,7 +148,41 @@ def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
             watcher.join(2 * _WATCH_SECONDS)
         for number, handler in before.items():
             signal.signal(number, handler)
-        _cancelled.clear()
+        # What still runs in other threads keeps the old one.
+        _stop = threading.Event()
+
+
+@contextmanager
+def time_limit(seconds: Optional[float]) -> Iterator[None]:
+    """Raise ``Cancelled`` with code ``timeout`` in the main thread after ``seconds``; ``None`` is no limit.
+
+    It stands inside ``cancellable``; a signal that comes first wins.
+    """
+    if seconds is None:
+        yield
+        return
+
+    def handle(number: int, frame: object) -> None:
+        if not _stop.is_set():
+            _end_all()
+            raise Cancelled(
+                f"The time limit of {seconds:g} seconds is over.", "timeout", "Raise options.timeout."
+            )
+
+    before = signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _end_all() -> None:
+    _stop.set()
+    for child in list(_running):
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
 
 
 def _birth(pid: int) -> str:

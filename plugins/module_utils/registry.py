@@ -134,6 +134,7 @@ class Registry:
             content.media_type,
             content.annotations,
             self._platforms(endpoint, reference.repository, digest, content),
+            content.attestations,
         )
 
     def _content(self, endpoint: Endpoint, repository: str, wanted: str) -> tuple[str, Content]:

@@ -127,6 +127,32 @@ options:
       builder:
         description: Name of an existing buildx builder to build with.
         type: str
+      rebuild:
+        description: V(always) builds images too that the registry already holds, built from the same inputs.
+        type: str
+        choices: [if_changed, always]
+        default: if_changed
+      on_failure:
+        description: V(stop) does not build the other images once one has failed.
+        type: str
+        choices: [continue, stop]
+        default: continue
+      timeout:
+        description: Time limit for planning and building, in seconds.
+        type: float
+      retry_for:
+        description: How long temporary failures of a registry are tried again, in seconds.
+        type: float
+        default: 60
+      provenance:
+        description: The provenance attestation to add. With one, every build has a digest of its own.
+        type: str
+        choices: ["off", min, max]
+        default: "off"
+      sbom:
+        description: Adds a software bill of materials, made by BuildKit's scanner image.
+        type: bool
+        default: false
       delete_images:
         description: Whether the pushed images are removed when a deployment is taken down. Not used here.
         type: bool
@@ -197,7 +223,7 @@ images:
       type: list
       elements: dict
     state:
-      description: V(success), V(unchanged), V(failed), or V(pending) in check mode.
+      description: V(success), V(unchanged), V(failed), V(cancelled), or V(pending) in check mode.
       type: str
     reason:
       description: Why the image was built, or why it was not.
@@ -211,6 +237,9 @@ images:
     revision:
       description: Revision of the source.
       type: str
+    attestations:
+      description: Digests of the attestations, by the digest of the manifest they are about.
+      type: dict
     input_hash:
       description: Hash of everything that the image is made from, kept with it in the registry.
       type: str
@@ -243,6 +272,16 @@ IMAGE = {
     "cache_from": {"type": "list", "elements": "raw"},
     "cache_to": {"type": "list", "elements": "raw"},
 }
+OPTIONS = {
+    "builder": {"type": "str"},
+    "rebuild": {"type": "str", "choices": ["if_changed", "always"], "default": "if_changed"},
+    "on_failure": {"type": "str", "choices": ["continue", "stop"], "default": "continue"},
+    "timeout": {"type": "float"},
+    "retry_for": {"type": "float", "default": 60},
+    "provenance": {"type": "str", "choices": ["off", "min", "max"], "default": "off"},
+    "sbom": {"type": "bool", "default": False},
+    "delete_images": {"type": "bool", "default": False},
+}
 REGISTRY = {
     "url": {"type": "str", "required": True},
     "username": {"type": "str"},
@@ -266,7 +305,7 @@ def main() -> None:
             },
             "options": {
                 "type": "dict",
-                "options": {"builder": {"type": "str"}, "delete_images": {"type": "bool", "default": False}},
+                "options": OPTIONS,
             },
         },
         required_one_of=[("workspace", "context")],

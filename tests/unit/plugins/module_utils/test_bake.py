@@ -22,6 +22,7 @@ def target(
     key: str = "image-0",
     platforms: tuple[Platform, ...] = (AMD64, ARM64),
     stage: Optional[str] = None,
+    attest: tuple[str, ...] = (),
     **image: Any,
 ) -> Target:
     references = (
@@ -35,7 +36,9 @@ def target(
         stage,
         platforms,
         {"b": "docker-image://x"},
+        {"source": "s"},
         {"hash": "h"},
+        attest,
         7,
     )
 
@@ -53,7 +56,8 @@ def test_an_image_becomes_a_target_that_is_pushed() -> None:
         "platforms": ["linux/amd64", "linux/arm64"],
         "tags": ["registry.example.com/app:1", "registry.example.com/app:2"],
         "args": {"SOURCE_DATE_EPOCH": "7"},
-        "annotations": ["index:hash=h"],
+        "labels": {"source": "s"},
+        "annotations": ["index:source=s", "manifest:source=s", "index:hash=h"],
         "output": ["type=image,push=true,oci-mediatypes=true"],
     }
 
@@ -73,8 +77,14 @@ def test_what_the_document_asks_for_is_in_the_target() -> None:
     )
     assert made["target"] == "build"
     assert made["args"] == {"A": "1", "SOURCE_DATE_EPOCH": "9"}
-    assert made["labels"] == {"l": "x"}
-    assert made["annotations"] == ["index,manifest:a=y", "index:hash=h"]
+    assert made["labels"] == {"l": "x", "source": "s"}
+    assert made["annotations"] == [
+        "index:source=s",
+        "index:a=y",
+        "manifest:source=s",
+        "manifest:a=y",
+        "index:hash=h",
+    ]
     assert (made["no-cache"], made["pull"]) == (True, True)
     assert made["cache-from"] == ["type=registry,ref=registry.example.com/cache"]
     # A cache that cannot be written is no reason to fail.
@@ -86,7 +96,7 @@ def test_what_the_document_asks_for_is_in_the_target() -> None:
 
 def test_an_image_for_one_platform_has_no_index_to_annotate() -> None:
     made = content(target(platforms=(ARM64,), annotations={"a": "y"}))
-    assert made["annotations"] == ["manifest:a=y", "manifest:hash=h"]
+    assert made["annotations"] == ["manifest:source=s", "manifest:a=y", "manifest:hash=h"]
 
 
 def test_all_targets_are_built_by_default() -> None:

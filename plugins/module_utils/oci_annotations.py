@@ -1,0 +1,37 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Where an image comes from, in the words of the OCI image specification (annotations.md)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from .plan import BuildInput, ImagePlan
+
+_PREFIX = "org.opencontainers.image."
+
+
+def describe(source: BuildInput, image: ImagePlan) -> dict[str, str]:
+    """Annotations for ``image``: source, revision, time, and the base that its target stage stands on.
+
+    The base is left out where it differs between the platforms.
+    """
+    found = {}
+    if source.url:
+        found["source"] = source.url
+    if source.revision:
+        found["revision"] = source.revision
+    if source.committed_at:
+        found["created"] = datetime.fromtimestamp(source.committed_at, timezone.utc).strftime(
+            "%Y-%m-%dT%H:%M:%SZ"
+        )
+    foundations = {
+        resolution.platform: resolution.foundation().stage.index for resolution in image.resolutions
+    }
+    bases = {
+        (str(planned.base.reference), planned.digest)
+        for planned in image.bases
+        if foundations[planned.base.platform] == planned.base.stage
+    }
+    if len(bases) == 1:
+        found["base.name"], found["base.digest"] = bases.pop()
+    return {_PREFIX + name: value for name, value in found.items()}
