@@ -17,7 +17,8 @@ from tests.site.engine import Engine
 
 # With several platforms the step's name begins with the one that the image is pulled for.
 _METADATA = re.compile(r"^#\d+ \[(\S+) internal\] load metadata for (\S+)$", re.MULTILINE)
-_ERROR = re.compile(r"^ERROR: .+", re.MULTILINE)
+_ERROR = re.compile(r"^ERROR: failed to solve: .+", re.MULTILINE)
+_CRASH = "panic: "
 _MISSING_IMAGE = "failed to resolve source metadata"
 
 
@@ -53,8 +54,12 @@ def view(
         done = _run(engine, [*argv, folder])
     failed = done.returncode != 0
     missing = _MISSING_IMAGE in done.stderr
+    errors = _ERROR.findall(done.stderr)
     # buildx 0.13 crashes over an image without layers for several platforms, once BuildKit is done.
-    error = (_ERROR.findall(done.stderr) or ["buildx crashed"])[-1] if failed and not missing else ""
+    if _CRASH in done.stderr:
+        errors.append("buildx crashed")
+    assert errors or not failed, done.stderr
+    error = errors[-1] if failed and not missing else ""
     return View(frozenset(_METADATA.findall(done.stderr)), error, not failed)
 
 
