@@ -18,13 +18,13 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.parameters 
     check_document,
     with_secrets_read,
 )
-from ansible_collections.sodalite.image_builder.plugins.plugin_utils.door import fail_readably
+from ansible_collections.sodalite.image_builder.plugins.plugin_utils.door import fail_readably, write_result
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Runs on the controller only; there is no module behind it."""
 
-    _VALID_ARGS = frozenset()
+    _VALID_ARGS: frozenset[str] = frozenset()
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
@@ -36,6 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except BuilderError as error:
             result.update(failed=True, msg=str(error), error=error.to_dict())
             fail_readably(self._task.name, result)
+            write_result(result)
             return result
         source, target = with_secrets_read(raw["source"], raw["target"])
         result.update(

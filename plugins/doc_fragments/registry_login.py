@@ -20,7 +20,7 @@ options:
       - Name to log in with. Without one, what the user's Docker configuration holds for the registry is used.
     type: str
   password:
-    description: Password or token to log in with, as text or as V({env: NAME}) or V({file: PATH}).
+    description: "Password or token to log in with, as text or as V({env: NAME}) or V({file: PATH})."
     type: raw
 notes:
   - Where a Docker Engine is found, its settings for registries (mirrors, insecure registries) are followed.

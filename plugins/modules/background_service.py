@@ -128,7 +128,9 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -158,7 +160,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Service:
-    def __init__(self, parameters: dict) -> None:
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
         self.name: str = parameters["name"]
         self.prefix: str = parameters["prefix"]
         self.command: list[str] = parameters["command"] or []
@@ -220,12 +222,12 @@ class Service:
             self._systemctl("daemon-reload")
             self._systemctl("enable", self.unit.name)
             self._systemctl("restart", self.unit.name)
-            ended = lambda: False  # noqa: E731 - systemd starts it again, so only time can tell
+            # systemd starts it again when it ends, so only time can tell that it will not answer.
+            processes.wait_until(self.answers, self.patience)
         else:
             self._run(self.before)
             process = processes.start_detached(self.command, {"PATH": self.path, "HOME": self.home}, self.log)
-            ended = lambda: process.poll() is not None  # noqa: E731
-        processes.wait_until(lambda: self.answers() or ended(), self.patience)
+            processes.wait_until(lambda: self.answers() or process.poll() is not None, self.patience)
         pid = self.pid()
         if pid is None or not self.answers():
             tail = (
@@ -247,7 +249,7 @@ class Service:
     def is_there(self) -> bool:
         return (
             self.unit.exists()
-            or any(os.path.exists(path) for path in [*self.files, *self.folders])
+            or any(os.path.exists(path) for path in [*map(str, self.files), *self.folders])
             or bool(processes.processes(self.prefix))
         )
 

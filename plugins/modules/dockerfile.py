@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: dockerfile
 short_description: Injects base images into a Dockerfile
-version_added: 0.1.0
+version_added: 1.0.0
 author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Reads a Dockerfile as BuildKit does, reports the base image of each stage, and writes a copy in which the

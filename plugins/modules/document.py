@@ -6,14 +6,15 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: document
 short_description: Checks a build document and hands it on as data
-version_added: 0.1.0
+version_added: 1.0.0
 author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Reads the variables C(source), C(target), C(options) and C(custom_workdir) of the play before
     Ansible templates them, checks the document as a whole and reports every fault with its path.
   - Text in a document is never a template. The result can be passed on to the other modules of this
     collection as it is.
-  - Secrets given as V({env: NAME}) or V({file: PATH}) are read here, on the controller. The result is
+  - >-
+    Secrets given as V({env: NAME}) or V({file: PATH}) are read here, on the controller. The result is
     hidden from all output.
 attributes:
   check_mode:

@@ -100,11 +100,12 @@ def _register(name: str, missing: list[str], root: Path) -> list[str]:
     lines = _unpack(root)
     if emulation.mount():
         (root / "mounted").touch()
-    entries = []
+    entries: list[str] = []
     # The platforms of one architecture share one emulator.
     for platform in {emulation.architecture(platform): platform for platform in missing}.values():
         if not emulation.runnable([platform]):
-            entries.append(emulation.register(platform, lines, root, name))
+            entry = emulation.register(platform, lines, root, name)
+            entries += [entry] if entry else []
     return entries
 
 

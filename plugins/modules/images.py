@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: images
 short_description: Builds images for several platforms and pushes them
-version_added: 0.1.0
+version_added: 1.0.0
 author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Builds all images of O(target) from one source with Docker buildx, in one go, with other base images
@@ -92,7 +92,8 @@ options:
             default: false
           secrets:
             description:
-              - Secrets for C(RUN --mount=type=secret), by their id. Each is text, V({env: NAME}) or
+              - >-
+                Secrets for C(RUN --mount=type=secret), by their id. Each is text, V({env: NAME}) or
                 V({file: PATH}).
             type: dict
           cache_from:
@@ -118,7 +119,7 @@ options:
             description: Name to log in with.
             type: str
           password:
-            description: Password or token to log in with, as text or as V({env: NAME}) or V({file: PATH}).
+            description: "Password or token to log in with, as text or as V({env: NAME}) or V({file: PATH})."
             type: raw
   options:
     description: What concerns the whole request.

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: registry_image
 short_description: Removes an image from a registry
-version_added: 0.1.0
+version_added: 1.0.0
 author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Removes a tag, or what a digest names, from a registry.

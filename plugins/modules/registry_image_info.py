@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: registry_image_info
 short_description: Reads what a registry holds for a reference
-version_added: 0.1.0
+version_added: 1.0.0
 author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Asks a registry for the digest, the platforms and the annotations of an image, without pulling it.

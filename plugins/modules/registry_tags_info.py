@@ -91,6 +91,7 @@ def main() -> None:
             module.fail_json(
                 msg=f"{reference!r} is no repository with a tag; write it like library/alpine:3.18"
             )
+            return
         url = f"{base}/v2/{match['name']}/manifests/{match['tag']}"
         try:
             status, digest = http_probe.status(

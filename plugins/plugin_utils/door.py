@@ -55,7 +55,7 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         else:
             result.update(self._execute_module(task_vars=task_vars))
         fail_readably(self._task.name, result)
-        _write_result(result)
+        write_result(result)
         return result
 
     def _set_environment(self, variables: dict[str, str]) -> None:
@@ -106,7 +106,8 @@ def _progress_shown() -> Iterator[str]:
             reader.join()
 
 
-def _write_result(result: dict[str, Any]) -> None:
+def write_result(result: dict[str, Any]) -> None:
+    """Write the images, or the failure, to the file that a program asked for in the environment."""
     path = os.environ.get(RESULT)
     if path and ("images" in result or result.get("failed")):
         content = {key: value for key, value in result.items() if not key.startswith("_")}
