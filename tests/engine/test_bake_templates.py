@@ -47,7 +47,16 @@ NAMES = st.from_regex(r"[a-z${}%]{1,6}", fullmatch=True)
 def printed(engine: Engine, image: Image) -> dict[str, Any]:
     """The target of ``image`` as bake understands its bake file."""
     target = Target(
-        "image-0", image, "/d/Dockerfile", None, (Platform("linux", "amd64"),), {"base": "x"}, {}, 7
+        key="image-0",
+        image=image,
+        dockerfile="/d/Dockerfile",
+        stage=None,
+        platforms=(Platform("linux", "amd64"),),
+        contexts={"base": "x"},
+        description={},
+        input_hash={},
+        attest=(),
+        source_date_epoch=7,
     )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "bake.json")

@@ -1,0 +1,467 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Planning, building and reporting of images, with what stands in the registry as the judge."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, Cancelled
+from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
+from ansible_collections.sodalite.image_builder.plugins.module_utils.images import Report, build_images
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry_images import remove
+
+from tests.site import leaks
+from tests.site.engine import Engine, program
+from tests.site.images import Image
+from tests.site.registry import Registry
+from tests.site.repositories import repository
+
+pytestmark = pytest.mark.engine
+
+BOTH = ["linux/amd64", "linux/arm64"]
+DOCKER_CONFIG = '{"auths": {"registry.example.org": {"auth": "bm9ib2R5OmFueXRoaW5n"}}}\n'
+
+
+@dataclass
+class Site:
+    """A build context and a folder of the registry of its own; the bases there are made by ``base``."""
+
+    engine: Engine
+    folder: Path
+    name: str = field(default_factory=lambda: f"tests/{uuid.uuid4().hex[:12]}")
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def context(self) -> Path:
+        return self.folder / "context"
+
+    def write(self, **files: str) -> None:
+        """Write files of the context; ``_`` in a name stands for a dot."""
+        self.context.mkdir(exist_ok=True)
+        for name, text in files.items():
+            (self.context / name.replace("_", ".")).write_text(text, encoding="utf-8")
+
+    def repository(self, image: str) -> str:
+        return f"{self.name}/{image}"
+
+    def reference(self, image: str) -> str:
+        """The image as a Dockerfile names it."""
+        return f"{self.engine.registry}/{self.repository(image)}"
+
+    def pushed(self, image: str, tag: str = "latest") -> Image:
+        """What the registry holds."""
+        return Image(self.engine, Registry(self.engine.registry), self.repository(image), tag)
+
+    def base(self, name: str, mark: str) -> str:
+        """Push a base image for both platforms with ``mark`` in the file /mark; gives its name."""
+        folder = self.folder / f"base-{name}"
+        folder.mkdir(exist_ok=True)
+        (folder / "mark").write_text(mark, encoding="utf-8")
+        (folder / "Dockerfile").write_text("FROM scratch\nCOPY mark /mark\n", encoding="utf-8")
+        wanted = {"image": name, "platforms": BOTH}
+        assert self.build(wanted, context=folder).error is None
+        return self.reference(name)
+
+    def build(
+        self,
+        *images: dict[str, Any],
+        context: Optional[Path] = None,
+        workspace: Optional[str] = None,
+        plan_only: bool = False,
+        options: Optional[dict[str, Any]] = None,
+        report: Optional[Callable[[str], None]] = None,
+    ) -> Report:
+        """Build ``images``, whose names are taken to lie in this site's folder."""
+        wanted = [{**image, "image": self.repository(image["image"])} for image in images]
+        source = {"context": str(context or self.context), "dockerfile": "Dockerfile"}
+        return build_images(
+            {"images": wanted, "registry": {"url": self.engine.registry}},
+            options,
+            workspace=workspace,
+            source=None if workspace else source,
+            plan_only=plan_only,
+            report=report or self.told.append,
+        )
+
+    def build_ok(self, *images: dict[str, Any]) -> list[dict[str, Any]]:
+        """Build ``images``; gives their entries in the result."""
+        made = self.build(*images)
+        assert made.error is None, made.error
+        return list(made.to_dict()["images"])
+
+    def rebuilt(self, *images: dict[str, Any]) -> set[str]:
+        """The names (without a tag) of those ``images`` that would be built now."""
+        entries = self.build(*images, plan_only=True).to_dict()["images"]
+        assert {entry["state"] for entry in entries} <= {"pending", "unchanged"}
+        return {entry["image"].rpartition("/")[2] for entry in entries if entry["state"] == "pending"}
+
+
+@pytest.fixture
+def site(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A user's machine. Afterwards nothing is left there, and Docker's configuration is what it was."""
+    home, tmp = tmp_path / "home", tmp_path / "tmp"
+    config = home / ".docker" / "config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(DOCKER_CONFIG, encoding="utf-8")
+    tmp.mkdir()
+    folders = [str(Path(engine.buildx).parent), str(Path(program("docker")).parent), os.environ["PATH"]]
+    for name, value in {
+        "HOME": str(home),
+        "TMPDIR": str(tmp),
+        "DOCKER_HOST": engine.docker_host,
+        "PATH": os.pathsep.join(folders),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    leaks.remember_processes()
+    yield Site(engine, tmp_path)
+    leaks.assert_nothing_left(tmp)
+    assert [path for path in home.rglob("*") if not path.is_dir()] == [config]
+    assert config.read_text(encoding="utf-8") == DOCKER_CONFIG
+
+
+def states(report: Report) -> list[str]:
+    return [result.state for result in report.results]
+
+
+def test_images_are_built_once_and_reported_as_the_registry_holds_them(site: Site) -> None:
+    one, two = site.base("one", "1"), site.base("two", "2")
+    site.write(Dockerfile=f"FROM {one} AS first\nCOPY app /app\n", app="x\n")
+    wanted = [
+        {"image": "app", "tags": ["a", "b"], "platforms": BOTH},
+        {"image": "app", "tag": "two", "base": two, "platforms": BOTH},
+        {"image": "single", "platforms": ["linux/arm64"]},
+    ]
+    planned = site.build(*wanted, plan_only=True)
+    assert (states(planned), planned.to_dict()["changed"]) == (["pending"] * 3, True)
+    assert site.repository("app") not in site.pushed("app").registry.repositories()
+
+    built = site.build(*wanted)
+    assert built.error is None
+    assert (states(built), built.to_dict()["changed"]) == (["success"] * 3, True)
+    entries = built.to_dict()["images"]
+    for entry, image in zip(
+        entries, (site.pushed("app", "a"), site.pushed("app", "two"), site.pushed("single")), strict=True
+    ):
+        assert entry["digest"] == image.digest
+        assert {p["platform"]: p["digest"] for p in entry["platforms"]} == image.platforms()
+        assert entry["error"] is None
+        assert entry["seconds"] >= 0
+    assert site.pushed("app", "b").digest == entries[0]["digest"]
+    assert entries[0]["references"] == [f"{site.reference('app')}:a", f"{site.reference('app')}:b"]
+    base = {base["platform"]: base for base in entries[1]["bases"]}["linux/arm64"]
+    assert base == {
+        "stage": 0,
+        "stage_name": "first",
+        "line": 1,
+        "platform": "linux/arm64",
+        "original": one,
+        "reference": two,
+        "digest": site.pushed("two").digest,
+        "overridden": True,
+    }
+
+    again = site.build(*wanted)
+    assert (states(again), again.to_dict()["changed"]) == (["unchanged"] * 3, False)
+    assert [entry["digest"] for entry in again.to_dict()["images"]] == [e["digest"] for e in entries]
+
+
+def test_each_change_rebuilds_the_images_that_it_concerns_and_no_other(site: Site) -> None:
+    one, two = site.base("one", "1"), site.base("two", "2")
+    dockerfile = f"FROM {one} AS first\nARG A\nCOPY app /app\nFROM first AS last\nCOPY other /other\n"
+    site.write(Dockerfile=dockerfile, _dockerignore="ignored\n", app="x", other="y", ignored="z")
+    a: dict[str, Any] = {"image": "a", "platforms": BOTH}
+    b: dict[str, Any] = {"image": "b", "base": two}
+    c: dict[str, Any] = {"image": "c", "target": "first", "tags": ["1", "2"]}
+    site.build_ok(a, b, c)
+    assert site.rebuilt(a, b, c) == set()
+
+    for change in (
+        {"build_args": {"A": "1"}},
+        {"labels": {"l": "1"}},
+        {"annotations": {"a": "1"}},
+        {"target": "first"},
+        {"base": one},
+        {"base": two, "platforms": ["linux/arm64"]},
+        {"no_cache": True},
+        {"tags": ["latest", "new"]},
+        {"tag": "new"},
+    ):
+        assert site.rebuilt(a, {**b, **change}, c) == {"b"}, change
+
+    site.write(ignored="changed")
+    os.utime(site.context / "app", (1, 1))
+    assert site.rebuilt(a, b, c) == set()
+    site.write(other="changed")
+    assert site.rebuilt(a, b, c) == {"a", "b", "c"}
+    site.write(other="y")
+    site.write(Dockerfile=dockerfile + "# more\n")
+    assert site.rebuilt(a, b, c) == {"a", "b", "c"}
+    site.write(Dockerfile=dockerfile)
+    (site.context / "app").chmod(0o755)
+    assert site.rebuilt(a, b, c) == {"a", "b", "c"}
+    (site.context / "app").chmod(0o644)
+    assert site.rebuilt(a, b, c) == set()
+
+    site.base("two", "2 has moved")
+    assert site.rebuilt(a, b, c) == {"b"}
+    site.base("one", "1 has moved")
+    assert site.rebuilt(a, b, c) == {"a", "b", "c"}
+
+    site.build_ok(a, b, c)
+    assert remove(site.reference("a"), None, None)["changed"]
+    assert site.rebuilt(a, b, c) == {"a"}
+    assert [entry["state"] for entry in site.build_ok(a, b, c)] == ["success", "unchanged", "unchanged"]
+    assert site.rebuilt(a, b, c) == set()
+
+
+def test_a_tag_that_something_else_took_is_built_anew(site: Site) -> None:
+    site.write(Dockerfile="FROM scratch\nCOPY app /\n", app="x")
+    site.build_ok({"image": "app"})
+    site.write(app="y")
+    site.build_ok({"image": "app"}, {"image": "other"})
+    site.write(app="x")
+    reason = site.build({"image": "app"}, plan_only=True).results[0].plan.reason
+    assert "was built from other inputs" in reason
+
+
+def test_one_failing_image_does_not_stop_the_others(site: Site) -> None:
+    site.write(Dockerfile='FROM alpine\nARG BREAK\nRUN [ -z "$BREAK" ] || { echo "broke $BREAK"; exit 9; }\n')
+    wanted = [
+        {"image": "good", "platforms": BOTH},
+        {"image": "bad", "build_args": {"BREAK": "here"}},
+        {"image": "fine"},
+        {"image": "worse", "build_args": {"BREAK": "there"}},
+    ]
+    made = site.build(*wanted)
+    assert states(made) == ["success", "failed", "success", "failed"]
+    assert set(site.pushed("good").platforms()) == set(BOTH)
+    assert site.pushed("fine").digest == made.to_dict()["images"][2]["digest"]
+    assert not {site.repository("bad"), site.repository("worse")} & set(
+        site.pushed("bad").registry.repositories()
+    )
+    for number, word in ((1, "broke here"), (3, "broke there")):
+        error = made.to_dict()["images"][number]["error"]
+        assert (error["code"], error["file"], error["line"]) == ("step_failed", "Dockerfile", 3)
+        assert word in error["message"]
+        assert error["image"].startswith(site.reference("bad" if number == 1 else "worse"))
+        assert made.to_dict()["images"][number]["digest"] == ""
+    assert made.error is not None
+    assert made.error.code == "images_failed"
+    assert site.rebuilt(*wanted) == {"bad", "worse"}
+
+
+def test_a_stage_that_is_built_is_the_one_asked_for(site: Site) -> None:
+    site.write(Dockerfile="FROM alpine AS one\nRUN echo 1 >/which\nFROM one\nRUN exit 1\n")
+    site.build_ok({"image": "named", "target": "one"}, {"image": "numbered", "target": "0"})
+    assert site.pushed("named").read("/which") == "1\n"
+    assert site.pushed("numbered").read("/which") == "1\n"
+
+
+def test_a_secret_is_seen_by_its_step_and_by_nothing_else(site: Site) -> None:
+    secret, other = leaks.new_secret(), "two\nlines\n"
+    site.write(
+        Dockerfile="FROM alpine\n"
+        "RUN --mount=type=secret,id=one wc -c </run/secrets/one >/one\n"
+        "RUN --mount=type=secret,id=two cat /run/secrets/two >/two; ! [ -e /run/secrets/one ]\n"
+    )
+    with leaks.watched(site.folder) as watch:
+        watch.secrets.append(secret)
+        made = site.build({"image": "app", "secrets": {"one": secret, "two": other}})
+    watch.assert_no_leak()
+    assert made.error is None
+    pushed = site.pushed("app")
+    assert pushed.read("/one").strip() == str(len(secret.encode()))
+    assert pushed.read("/two") == other
+    shown = json.dumps([made.to_dict(), site.told, pushed.config(), pushed.manifest()]).encode()
+    assert not any(trace in shown for trace in leaks.traces(secret))
+
+
+def test_a_secret_that_a_step_prints_is_not_shown(site: Site) -> None:
+    secret = leaks.new_secret()
+    site.write(Dockerfile="FROM alpine\nRUN --mount=type=secret,id=one cat /run/secrets/one; exit 1\n")
+    made = site.build({"image": "app", "secrets": {"one": secret}})
+    assert made.error is not None
+    assert made.error.code == "step_failed"
+    assert "Its last output was" in str(made.error)
+    shown = json.dumps([made.to_dict(), site.told, str(made.error)]).encode()
+    assert not any(trace in shown for trace in leaks.traces(secret))
+
+
+def test_an_image_can_be_built_though_nothing_changed(site: Site) -> None:
+    site.write(Dockerfile="FROM scratch\nCOPY app /\n", app="x")
+    image = {"image": "app"}
+    (first,) = site.build_ok(image)
+    again = site.build(image, options={"rebuild": "always"})
+    assert states(again) == ["success"]
+    # The same inputs make the same image.
+    assert again.to_dict()["images"][0]["digest"] == first["digest"]
+
+
+def test_after_a_failure_the_others_can_be_left_unbuilt(site: Site) -> None:
+    site.write(Dockerfile='FROM alpine\nARG SLEEP=0\nRUN [ "$SLEEP" != 0 ] || exit 1; sleep $SLEEP\n')
+    slow = {"image": "slow", "build_args": {"SLEEP": "5"}}
+    made = site.build({"image": "bad"}, slow, options={"on_failure": "stop"})
+    assert states(made)[0] == "failed"
+    assert site.repository("slow") not in site.pushed("slow").registry.repositories()
+
+
+def test_an_attested_image_is_unchanged_on_the_second_run(site: Site) -> None:
+    site.write(Dockerfile="FROM scratch\nCOPY app /\n", app="x")
+    for platforms in (["linux/arm64"], BOTH):
+        image, options = {"image": "app", "platforms": platforms}, {"provenance": "min"}
+        assert states(site.build(image, options=options)) == ["success"]
+        assert set(site.pushed("app").platforms()) == set(platforms)
+        assert states(site.build(image, options=options)) == ["unchanged"]
+        assert site.rebuilt(image) == {"app"}
+
+
+@pytest.mark.parametrize("platforms", [BOTH, ["linux/arm64"]], ids=["index", "manifest"])
+def test_labels_and_annotations_arrive_as_they_were_written(site: Site, platforms: list[str]) -> None:
+    texts = {"a.b/c": "${HOME} %{x}", "k${x}": "{{ x }}, a=b", "lines": 'one\n"two"'}
+    site.write(Dockerfile="FROM scratch\nCOPY app /\n", app="x")
+    site.build_ok({"image": "app", "platforms": platforms, "labels": texts, "annotations": texts})
+    pushed = site.pushed("app")
+    assert pushed.annotations.items() >= texts.items()
+    for digest in pushed.platforms().values():
+        assert pushed.config(digest)["config"]["Labels"].items() >= texts.items()
+        assert pushed.manifest(digest)[1]["annotations"].items() >= texts.items()
+    assert (
+        site.rebuilt({"image": "app", "platforms": platforms, "labels": texts, "annotations": texts}) == set()
+    )
+
+
+def test_build_arguments_arrive_as_they_were_written(site: Site) -> None:
+    text = "${HOME} %{x} {{ 7*7 }} $$ 'a' \"b\"\nc"
+    site.write(Dockerfile='FROM alpine\nARG A\nRUN printf %s "$A" >/a\n')
+    site.build_ok({"image": "app", "build_args": {"A": text}})
+    assert site.pushed("app").read("/a") == text
+
+
+def test_the_build_cache_can_be_kept_in_the_registry_and_used(site: Site) -> None:
+    site.write(Dockerfile="FROM alpine\nRUN echo 1 >/one\n")
+    cache = f"{site.reference('app')}:cache"
+    site.build_ok(
+        {"image": "app", "cache_to": [{"ref": cache, "mode": "max"}]},
+        {"image": "inline", "cache_to": ["inline"]},
+    )
+    digest, content = site.pushed("app", "cache").manifest()
+    assert digest
+    assert "buildkit" in json.dumps(content)
+    site.write(Dockerfile="FROM alpine\nRUN echo 1 >/one\nRUN echo 2 >/two\n")
+    # What is not there is no reason to fail, neither to read nor to write.
+    site.build_ok(
+        {"image": "app", "cache_from": [cache, f"{site.reference('missing')}:cache"]},
+        {"image": "other", "cache_to": [{"ref": "127.0.0.1:1/nobody/listens"}]},
+    )
+    assert site.pushed("app").read("/two") == "2\n"
+
+
+def test_the_dockerfiles_own_ignore_file_counts(site: Site) -> None:
+    site.write(Dockerfile="FROM alpine\nCOPY . /all\n", a="x", b="y")
+    (site.context / "Dockerfile.dockerignore").write_text("b\n", encoding="utf-8")
+    site.build_ok({"image": "app", "base": "alpine:3.18"})
+    assert "a\n" in site.pushed("app").run("/bin/busybox", "ls", "/all").decode()
+    assert "b\n" not in site.pushed("app").run("/bin/busybox", "ls", "/all").decode()
+    site.write(b="changed")
+    assert site.rebuilt({"image": "app", "base": "alpine:3.18"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "image", "code", "line", "says"),
+    [
+        ("\nFROM {base}\n", {"platforms": ["linux/s390x"]}, "base_lacks_platform", 2, "linux/arm64"),
+        ("FROM {base}:no-such\n", {}, "manifest_unknown", 1, "no-such"),
+        ("FROM {base}\n", {"base": {"nothing": "alpine"}}, None, None, "nothing"),
+        ("FROM {base}\n", {"target": "nowhere"}, None, None, "nowhere"),
+        ("FROM {base}\nFRUM x\n", {}, "dockerfile_syntax", 2, "FRUM"),
+        ("FROM {base}\n\nCOPY missing /\n", {}, "missing_in_context", 3, "missing"),
+        ("FROM alpine\nRUN true\n", {"platforms": ["linux/mips64le"]}, None, None, "mips64le"),
+    ],
+)
+def test_what_cannot_be_built_is_explained_with_its_place(
+    site: Site, dockerfile: str, image: dict[str, Any], code: Optional[str], line: Optional[int], says: str
+) -> None:
+    site.write(Dockerfile=dockerfile.format(base=site.base("one", "1")))
+    try:
+        error = site.build({"image": "app", **image}).error
+    except BuilderError as raised:
+        error = raised
+    assert error is not None
+    assert error.image is not None
+    assert error.image.startswith(site.reference("app"))
+    assert says in str(error)
+    assert error.hint
+    assert code in (None, error.code)
+    assert line in (None, error.line)
+    assert site.repository("app") not in site.pushed("app").registry.repositories()
+
+
+@pytest.fixture
+def workspace(site: Site) -> Callable[[str], str]:
+    """Fetches a repository with the Dockerfile given; the workspace's path."""
+
+    def fetch(dockerfile: str) -> str:
+        repository(site.folder / "repository", {"Dockerfile": dockerfile})
+        source = {"git_repo": {"url": f"file://{site.folder}/repository"}}
+        return fetch_source(source, None, site.told.append).workspace
+
+    return fetch
+
+
+def test_a_workspace_outlives_plan_build_and_failure_until_it_is_removed(
+    site: Site, workspace: Callable[[str], str]
+) -> None:
+    path = workspace('FROM alpine\nARG BREAK\nRUN [ -z "$BREAK" ]\n')
+    good, bad = {"image": "good"}, {"image": "bad", "build_args": {"BREAK": "1"}}
+    assert states(site.build(good, workspace=path, plan_only=True)) == ["pending"]
+    assert states(site.build(good, bad, workspace=path)) == ["success", "failed"]
+    with pytest.raises(BuilderError):
+        site.build({**good, "target": "nowhere"}, workspace=path)
+    entry = site.build(good, workspace=path).to_dict()["images"][0]
+    assert entry["state"] == "unchanged"
+    assert re.fullmatch("[0-9a-f]{40}", entry["revision"])
+    assert remove_source(path)
+    assert not remove_source(path)
+
+
+@pytest.mark.parametrize("fetched", [True, False], ids=["workspace", "context"])
+def test_an_interrupted_build_leaves_nothing(
+    site: Site, workspace: Callable[[str], str], fetched: bool
+) -> None:
+    mark = f"6{uuid.uuid4().int % 10**9}"
+    site.write(Dockerfile=f"FROM alpine\nRUN sleep {mark}\n")
+    path = workspace(f"FROM alpine\nRUN sleep {mark}\n") if fetched else None
+    interrupted: list[str] = []
+
+    def interrupt(line: str) -> None:
+        if mark in line and not interrupted:
+            interrupted.append(line)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Cancelled) as caught, cancellable():
+        site.build({"image": "app"}, workspace=path, report=interrupt)
+    assert caught.value.code == "cancelled"
+    leaks.wait_until_gone(mark)
+    assert path is None or not os.path.exists(path)
+
+
+def test_a_build_that_takes_too_long_is_ended(site: Site) -> None:
+    mark = f"6{uuid.uuid4().int % 10**9}"
+    site.write(Dockerfile=f"FROM alpine\nRUN sleep {mark}\n")
+    with pytest.raises(Cancelled) as caught, cancellable():
+        site.build({"image": "app"}, options={"timeout": 3})
+    assert caught.value.code == "timeout"
+    assert "options.timeout" in caught.value.hint
+    leaks.wait_until_gone(mark)
