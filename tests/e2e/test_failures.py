@@ -111,9 +111,6 @@ CASES = {
     "base without the platform": Case(
         ("wrong/app:1", "linux/riscv64", "python:3.6-alpine"), image={"platforms": ["linux/riscv64"]}
     ),
-    "platform that nothing runs": Case(
-        ("linux/mips64le",), image={"platforms": ["linux/amd64", "linux/mips64le"]}
-    ),
     "override that matches nothing": Case(
         ("wrong/app:1", "python:3.6-alpine", "golang"), image={"base": {"golang": "alpine"}}, doors=DOORS
     ),

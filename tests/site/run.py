@@ -159,11 +159,13 @@ class Machine:
         return outcome.images
 
     def build_fails(self, door: str, document: Mapping[str, Any], *says: str) -> Outcome:
-        """Build ``document`` and assert that it failed with an error that has all the texts of ``says``."""
+        """Build ``document`` and assert that it failed with one error that has all the texts of ``says``."""
         outcome = self.build(door, document)
         assert outcome.status != 0, outcome.output
-        missing = [text for text in says if text not in outcome.output]
-        assert not missing, f"{missing} not in: {outcome.output}"
+        errors = [line for line in outcome.output.splitlines() if line.startswith("[ERROR]")]
+        assert len(errors) == 1, outcome.output
+        missing = [text for text in says if text not in errors[0]]
+        assert not missing, f"{missing} not in: {errors[0]}"
         # opera ends every failed deployment with a traceback of its own.
         allowed = 1 if door == "opera" else 0
         assert outcome.output.count("Traceback") == allowed, outcome.output
