@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Callable, Optional
 
-from . import git_source
+from . import dockerfile_source, git_source, tar_source
 from .errors import SourceError
 from .parameters import check_source
-from .source import SourceTree
+from .source import Archive, Source, SourceTree, StandaloneDockerfile
 from .workspace import Workspace, remove_stale
 
 _DESCRIPTION = "source.json"
@@ -42,15 +42,23 @@ def fetch_source(
     The workspace is handed on to a later process. Raises ``ParameterError`` and ``SourceError``;
     then nothing is left on disk. Workspaces that killed runs left there are removed too.
     """
-    repository = check_source(raw)
+    source = check_source(raw)
     for path in remove_stale(custom_workdir):
         report(f"removed {path}, which an interrupted run had left")
     with Workspace.create(custom_workdir) as workspace:
-        tree = git_source.fetch(repository, workspace, progress=report)
+        tree = _fetch(source, workspace, report)
         with open(os.path.join(workspace.path, _DESCRIPTION), "w", encoding="utf-8") as file:
             json.dump(asdict(tree), file)
         workspace.hand_on()
         return Fetched(workspace.path, tree)
+
+
+def _fetch(source: Source, workspace: Workspace, report: Callable[[str], None]) -> SourceTree:
+    if isinstance(source, StandaloneDockerfile):
+        return dockerfile_source.fetch(source, workspace, progress=report)
+    if isinstance(source, Archive):
+        return tar_source.fetch(source, workspace, progress=report)
+    return git_source.fetch(source, workspace, progress=report)
 
 
 def read_source(workspace: Workspace) -> SourceTree:

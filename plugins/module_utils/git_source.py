@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
 from typing import Callable, Optional
 
 from . import git_url, git_version
@@ -17,6 +18,7 @@ from .errors import SourceError
 from .git_checkout import Checkout, look_up
 from .git_client import Git
 from .source import GitRepo, SourceTree
+from .source_layout import find_context, find_dockerfile
 from .workspace import Workspace, remove_tree, unusable
 
 _LATEST_TIME = 253402300799  # the year 9999; a commit can claim any
@@ -35,9 +37,39 @@ def resolve(repo: GitRepo, *, progress: Callable[[str], None] = lambda line: Non
 def fetch(repo: GitRepo, workspace: Workspace, *, progress: Callable[[str], None]) -> SourceTree:
     """Put one commit of ``repo`` into ``workspace.context``; ``progress`` gets short plain lines.
 
+    Raises ``SourceError`` (the codes of ``check_out``, ``no_dockerfile``, ``workdir_missing``,
+    ``path_outside_source``).
+    """
+    commit = check_out(repo, workspace, progress=progress)
+    where = f"{repo.url} ({repo.version})"
+    context = find_context(workspace, repo.workdir, where, "repository")
+    dockerfile, warnings = find_dockerfile(workspace, repo.dockerfile, repo.workdir, where, "repository")
+    return SourceTree(
+        root=os.path.realpath(workspace.context),
+        context=context,
+        dockerfile=dockerfile,
+        revision=commit.revision,
+        committed_at=commit.committed_at,
+        url=repo.url,
+        warnings=(*commit.warnings, *warnings),
+    )
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit that was checked out: its full name, its time in Unix seconds, sentences for the user."""
+
+    revision: str
+    committed_at: int
+    warnings: tuple[str, ...]
+
+
+def check_out(repo: GitRepo, workspace: Workspace, *, progress: Callable[[str], None]) -> Commit:
+    """Put one commit of ``repo`` into ``workspace.context``, whatever it holds.
+
     Raises ``SourceError`` (codes ``git_unreachable``, ``git_unauthorized``, ``no_such_repository``,
-    ``no_such_version``, ``no_dockerfile``, ``workdir_missing``, ``path_outside_source``, ``disk_full``,
-    ``git_missing``, ``ssh_host_key``, ``ssh_key_unusable``, ``certificate_not_trusted``, ``git_failed``).
+    ``no_such_version``, ``disk_full``, ``git_missing``, ``ssh_host_key``, ``ssh_key_unusable``,
+    ``certificate_not_trusted``, ``path_outside_source``, ``git_failed``).
     """
     git = Git(_checked(repo), progress)
     progress(f"fetching {repo.url} ({repo.version})")
@@ -52,18 +84,10 @@ def fetch(repo: GitRepo, workspace: Workspace, *, progress: Callable[[str], None
         remove_tree(checkout.git_dirs)
     moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(committed_at))
     progress(f"at {commit[:12]} of {moment}")
-    context, dockerfile, warnings = _locate(repo, workspace)
+    warnings = tuple(checkout.warnings)
     if git_url.credential_scope(repo.url) is None and (repo.username or repo.password):
         warnings = (*warnings, f"'username' and 'password' serve http and https only, not {repo.url}.")
-    return SourceTree(
-        root=os.path.realpath(workspace.context),
-        context=context,
-        dockerfile=dockerfile,
-        revision=commit,
-        committed_at=committed_at,
-        url=repo.url,
-        warnings=(*checkout.warnings, *warnings),
-    )
+    return Commit(commit, committed_at, warnings)
 
 
 def _checked(repo: GitRepo) -> GitRepo:
@@ -75,38 +99,6 @@ def _checked(repo: GitRepo) -> GitRepo:
                 "git_failed", f"The source is refused: {error}.", hint="Correct the document."
             ) from None
     return repo
-
-
-def _locate(repo: GitRepo, workspace: Workspace) -> tuple[str, str, tuple[str, ...]]:
-    """The build context, the Dockerfile, and warnings.
-
-    The Dockerfile is looked for from the repository's root, then from ``workdir``: documents
-    have always named both from the root, but a ``workdir`` often brings its own ``Dockerfile``.
-    """
-    context = workspace.path_inside(repo.workdir, "workdir")
-    if not os.path.isdir(context):
-        raise SourceError(
-            "workdir_missing",
-            f"{repo.url} ({repo.version}) has no directory {repo.workdir!r}.",
-            hint="Give 'workdir' relative to the repository's root.",
-        )
-    workspace.path_inside(repo.dockerfile, "dockerfile")
-    places = [os.path.normpath(repo.dockerfile)]
-    beside = os.path.normpath(os.path.join(repo.workdir, repo.dockerfile))
-    if beside not in places:
-        places.append(beside)
-    found = {place: workspace.path_inside(place, "dockerfile") for place in places}
-    files = [place for place, path in found.items() if os.path.isfile(path)]
-    if not files:
-        raise SourceError(
-            "no_dockerfile",
-            f"{repo.url} ({repo.version}) has no Dockerfile: looked for {' and '.join(places)}.",
-            hint="Give its path from the repository's root as 'dockerfile'.",
-        )
-    warnings: tuple[str, ...] = ()
-    if len(files) > 1 and found[files[0]] != found[files[1]]:
-        warnings = (f"The repository has {files[0]} and {files[1]}; {files[0]} is used.",)
-    return context, found[files[0]], warnings
 
 
 def _make_uniform(root: str, seconds: int) -> None:

@@ -66,9 +66,16 @@ def build_images(
         if workspace is not None:
             home = stack.enter_context(Workspace.open(workspace))
             tree = read_source(home)
-            name = os.path.relpath(tree.dockerfile, tree.root)
+            if tree.image:
+                home.hand_on()
+                raise SourceError("no_dockerfile", f"{tree.url} holds an image, which is not supported yet.")
             input_ = BuildInput(
-                tree.context, tree.dockerfile, name, tree.revision, tree.committed_at, tree.url
+                tree.context,
+                tree.dockerfile,
+                tree.dockerfile_name,
+                tree.revision,
+                tree.committed_at,
+                tree.url,
             )
         else:
             assert source is not None

@@ -15,27 +15,22 @@ from typing import Any, Optional
 
 from .document import Cache, Image, RegistryAccount, Target
 from .faults import Faults, kind_of
-from .git_url import check_url
 from .injection import Override
 from .options import Options, read_options
 from .platform import Platform
 from .reference import DOCKER_HUB, Reference, is_registry_host, is_repository_path, is_tag
 from .secret import Secret, read
-from .source import GitRepo
+from .source import Source
+from .source_parameters import read_secret, read_source
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_LATER = {
-    "dockerfile": "the source 'dockerfile' is not supported yet; use git_repo",
-    "build_context": "the source 'build_context' is not supported yet; use git_repo",
-    "tar": "the source 'tar' is not supported yet; use git_repo",
-}
 
 
-def check_source(raw: Any) -> GitRepo:
+def check_source(raw: Any) -> Source:
     """The source. Raises ``ParameterError`` with every fault."""
     faults = Faults()
-    source = _source(faults, raw)
+    source = read_source(faults, raw)
     faults.raise_if_any()
     assert source is not None
     return source
@@ -51,10 +46,10 @@ def check_target(raw: Any, options: Any = None) -> tuple[Target, Options]:
     return target, checked
 
 
-def check_document(source: Any, target: Any, options: Any = None) -> tuple[GitRepo, Target, Options]:
+def check_document(source: Any, target: Any, options: Any = None) -> tuple[Source, Target, Options]:
     """The whole document. Raises ``ParameterError`` with every fault of all its parts."""
     faults = Faults()
-    checked_source = _source(faults, source)
+    checked_source = read_source(faults, source)
     checked_target = _target(faults, target)
     checked_options = read_options(faults, options)
     faults.raise_if_any()
@@ -90,7 +85,7 @@ def with_secrets_read(source: Any, target: Any) -> tuple[Any, Any]:
 
     For a document that is checked where it was written and built on another machine.
     """
-    return _read_in(source, ("git_repo", "password")), _read_in(
+    return _read_in(source, ("*", "password")), _read_in(
         _read_in(target, ("registry", "password")), ("images", "*", "secrets", "*")
     )
 
@@ -105,76 +100,6 @@ def _read_in(value: Any, path: tuple[str, ...]) -> Any:
     if isinstance(value, (list, tuple)) and path[0] == "*":
         return [_read_in(item, path[1:]) for item in value]
     return value
-
-
-def _source(faults: Faults, raw: Any) -> Optional[GitRepo]:
-    if raw is None:
-        faults.add("source", "is missing; it says where the Dockerfile comes from, such as git_repo")
-        return None
-    parts = faults.mapping("source", raw, ("git_repo", *_LATER))
-    for key, what in _LATER.items():
-        if key in parts:
-            faults.add(f"source.{key}", what)
-    if "git_repo" not in parts:
-        if not faults:
-            faults.add("source", "one kind of source is wanted: git_repo")
-        return None
-    return _git_repo(faults, "source.git_repo", parts["git_repo"])
-
-
-def _git_repo(faults: Faults, path: str, raw: Any) -> Optional[GitRepo]:
-    names = (
-        "url",
-        "version",
-        "username",
-        "password",
-        "ssh_key_file",
-        "ssh_known_hosts_file",
-        "dockerfile",
-        "workdir",
-    )
-    parts = faults.mapping(path, raw, names)
-    before = len(faults)
-    if "url" not in parts:
-        faults.add(f"{path}.url", "is missing")
-    texts = {
-        name: faults.text(f"{path}.{name}", parts[name])
-        for name in names
-        if name in parts and name != "password"
-    }
-    url = texts.get("url")
-    if url:
-        faults.made(f"{path}.url", check_url, url)
-    version = texts.get("version")
-    if version and (version.startswith("-") or re.search(r"[\s~^:?*\[\\]|\.\.|@\{", version)):
-        faults.add(f"{path}.version", f"{version!r} is not a branch, a tag, HEAD or a commit")
-    for name in ("dockerfile", "workdir"):
-        _relative(faults, f"{path}.{name}", texts.get(name))
-    password = _secret(faults, f"{path}.password", parts.get("password"))
-    if texts.get("username") and password is None and url and url.startswith("http"):
-        faults.add(f"{path}.password", "is missing; a username alone gives no access")
-    if len(faults) > before or not url:
-        return None
-    given = {name: text for name, text in texts.items() if text is not None}
-    return GitRepo(**given, password=password)
-
-
-def _relative(faults: Faults, path: str, text: Optional[str]) -> None:
-    if text is not None and (text.startswith("/") or ".." in text.split("/")):
-        faults.add(path, f"{text!r} leaves the source; give a relative path inside it")
-
-
-def _secret(faults: Faults, path: str, value: Any, *, lines: bool = False) -> Optional[Secret]:
-    if value is None:
-        return None
-    secret = faults.made(path, read, value)
-    if secret is None:
-        return None
-    if not secret.reveal():
-        faults.add(path, "must not be empty")
-    else:
-        faults.usable(path, secret.reveal(), lines=lines)
-    return secret
 
 
 def _target(faults: Faults, raw: Any) -> Optional[Target]:
@@ -216,7 +141,7 @@ def _registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[RegistryAcc
         faults.add(f"{path}.url", f"{url!r} is not a registry; write host or host:port")
         host = ""
     username = faults.text(f"{path}.username", parts["username"]) if "username" in parts else None
-    password = _secret(faults, f"{path}.password", parts.get("password"))
+    password = read_secret(faults, f"{path}.password", parts.get("password"))
     if username and "password" not in parts:
         faults.add(f"{path}.password", "is missing; a username alone gives no access")
     if username is None and "username" not in parts and "password" in parts:
@@ -378,7 +303,7 @@ def _secrets(faults: Faults, path: str, value: Any) -> dict[str, Secret]:
     for name, item in faults.mapping(path, value).items():
         if not _NAME.match(name):
             faults.add(path, f"{name!r} is not the id of a secret")
-        secret = _secret(faults, f"{path}.{name}", item, lines=True)
+        secret = read_secret(faults, f"{path}.{name}", item, lines=True)
         if secret is not None:
             found[name] = secret
     return found

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from .errors import Cancelled
 
@@ -20,7 +20,7 @@ _WATCH_SECONDS = 0.5
 # Signals reach the main thread only, so what other threads run is ended through these. Each block of
 # ``cancellable`` leaves a new event behind.
 _stop = threading.Event()
-_running: set[subprocess.Popen[str]] = set()
+_running: set[subprocess.Popen[Any]] = set()
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,66 @@ def run(
     return Result(status, "".join(stdout), "".join(stderr))
 
 
-def _end_group(child: subprocess.Popen[str]) -> None:
+class Filter:
+    """A program that turns what it is fed into something else, as ``filtered`` runs it."""
+
+    def __init__(self, child: subprocess.Popen[bytes], feed: Callable[[], bytes]) -> None:
+        self._child = child
+        self._feed = feed
+        self._error: Optional[Exception] = None
+        self._feeder = threading.Thread(target=self._run, daemon=True)
+        self._feeder.start()
+
+    def read(self, size: int, /) -> bytes:
+        """Up to ``size`` bytes of its output, none at the end. Raises what ``feed`` raised."""
+        assert self._child.stdout is not None
+        content = self._child.stdout.read(size)
+        if not content:
+            self._feeder.join()
+            if self._error is not None:
+                raise self._error
+        return content
+
+    def status(self) -> int:
+        """Its exit status, once its output is read."""
+        return self._child.wait()
+
+    def _run(self) -> None:
+        assert self._child.stdin is not None
+        try:
+            while chunk := self._feed():
+                self._child.stdin.write(chunk)
+        except BrokenPipeError:
+            pass  # it has seen enough
+        except Exception as error:
+            self._error = error
+        with suppress(BrokenPipeError):
+            self._child.stdin.close()
+
+
+@contextmanager
+def filtered(argv: Sequence[str], feed: Callable[[], bytes]) -> Iterator[Filter]:
+    """Run ``argv`` as ``run`` does, on what ``feed()`` gives in another thread until it gives nothing.
+
+    At the end of the block the program is ended, if it has not come to its own.
+    """
+    child = subprocess.Popen(
+        list(argv),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    _running.add(child)
+    try:
+        yield Filter(child, feed)
+    finally:
+        _running.discard(child)
+        if child.poll() is None:
+            _end_group(child)
+
+
+def _end_group(child: subprocess.Popen[Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, number)

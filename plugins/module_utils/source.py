@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Union
 
 from .secret import Secret
 
@@ -32,13 +33,66 @@ class GitRepo:
 
 
 @dataclass(frozen=True)
+class RemoteFile:
+    """One file at an address: ``url`` passes ``file_url.check_url``.
+
+    ``username`` and ``password`` serve https and http; a password alone is a token. ``checksum``
+    is ``sha256:`` and 64 hexadecimal digits in lower case, or ``None`` where any content will do.
+    """
+
+    url: str
+    username: Optional[str] = None
+    password: Optional[Secret] = None
+    checksum: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of the machine that builds (``source.build_context.path``), by its absolute path."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class StandaloneDockerfile:
+    """A Dockerfile from an address (``source.dockerfile``) and the build context that goes with it.
+
+    Without a ``context`` nothing at all goes with it. That of a repository is its ``workdir``.
+    """
+
+    file: RemoteFile
+    context: Union[GitRepo, Folder, None] = None
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar archive (``source.tar``): a build context, or an image that a tool saved.
+
+    ``file`` is where it comes from; a file of this machine is a ``file`` URL. ``dockerfile`` and
+    ``workdir`` are read as those of a ``GitRepo``.
+    """
+
+    file: RemoteFile
+    dockerfile: str = "Dockerfile"
+    workdir: str = "."
+
+
+#: Every kind of source.
+Source = Union[GitRepo, StandaloneDockerfile, Archive]
+
+
+@dataclass(frozen=True)
 class SourceTree:
     """A fetched source on disk.
 
     ``root`` is the top of the tree, ``context`` the build context in it and ``dockerfile``
-    the Dockerfile, all absolute and free of symbolic links. ``revision`` is the full commit,
-    ``committed_at`` its time in Unix seconds (for SOURCE_DATE_EPOCH), ``url`` where it came
-    from, without credentials. ``warnings`` are sentences for the user.
+    the Dockerfile, all absolute and free of symbolic links. A Dockerfile that came by itself
+    lies outside of ``root``. ``revision`` is the full commit, or the digest (``sha256:...``) of a
+    Dockerfile without a repository or of an archive. ``committed_at`` is the time in Unix seconds
+    (for SOURCE_DATE_EPOCH) of the commit, or of an archive's newest member, else 0. ``url`` is where
+    it came from, without credentials. ``warnings`` are sentences for the user.
+
+    Where ``image`` is true, ``context`` holds an image that a tool saved, and there is no Dockerfile.
     """
 
     root: str
@@ -48,3 +102,10 @@ class SourceTree:
     committed_at: int
     url: str
     warnings: tuple[str, ...] = ()
+    image: bool = False
+
+    @property
+    def dockerfile_name(self) -> str:
+        """What people call the Dockerfile: its path from ``root``, or its name where it came by itself."""
+        name = os.path.relpath(self.dockerfile, self.root)
+        return os.path.basename(name) if name.startswith("..") else name

@@ -6,15 +6,16 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: source
 short_description: Fetches the source of images into a private workspace
-version_added: 0.1.0
+version_added: 1.0.0
 author: SODALITE image-builder authors (@sodalite-eu)
 description:
-  - Fetches a git repository, as little of it as the build needs, into a new workspace that only the
-    current user can enter, or removes such a workspace.
+  - Fetches a git repository (as little of it as the build needs), a Dockerfile, or a tar archive into a new
+    workspace that only the current user can enter, or removes such a workspace.
   - A workspace is scratch space, so making one does not count as a change, and check mode makes one too.
   - Credentials reach git through its credential interface only and are never stored.
 requirements:
-  - git on the host where the module runs
+  - git on the host where the module runs, for repositories
+  - zstd on the host where the module runs, for archives compressed with it
 attributes:
   check_mode:
     description: Can run in check mode, and does the same there.
@@ -29,13 +30,14 @@ options:
     choices: [present, absent]
     default: present
   source:
-    description: Where the source comes from.
+    description:
+      - Where the source comes from.
+      - Exactly one of C(git_repo), C(dockerfile) and C(tar) is required.
     type: dict
     suboptions:
       git_repo:
         description: A git repository.
         type: dict
-        required: true
         suboptions:
           url:
             description: URL of the repository, by C(https), C(http), C(ssh), C(git) or C(file).
@@ -50,7 +52,8 @@ options:
             type: str
           password:
             description:
-              - Password or token to log in with over HTTP, as text or as V({env: NAME}) or V({file: PATH}),
+              - >-
+                Password or token to log in with over HTTP, as text or as V({env: NAME}) or V({file: PATH}),
                 read on the host where the module runs.
             type: raw
           ssh_key_file:
@@ -65,6 +68,84 @@ options:
             default: Dockerfile
           workdir:
             description: Folder inside the repository that becomes the build context.
+            type: str
+            default: .
+      dockerfile:
+        description: >-
+          A Dockerfile by itself. The build behaves as if it lay in the root of the build context, but it is
+          not among the files that C(COPY) sees.
+        type: dict
+        suboptions:
+          url:
+            description: Address of the Dockerfile, by C(https), C(http) or C(file).
+            type: str
+            required: true
+          username:
+            description: Name to log in with over HTTP.
+            type: str
+          password:
+            description: Password or token to log in with over HTTP, in the forms of a repository's.
+            type: raw
+          checksum:
+            description: Digest that the Dockerfile must have, V(sha256:) and 64 hexadecimal digits.
+            type: str
+      build_context:
+        description: >-
+          Build context for C(dockerfile), a git repository by its C(url) or a local folder by its C(path).
+          Without it nothing but the Dockerfile reaches the build.
+        type: dict
+        suboptions:
+          url:
+            description: URL of the repository, as for C(git_repo).
+            type: str
+          version:
+            description: A branch, a tag, V(HEAD), or a full or abbreviated commit. The default is V(HEAD).
+            type: str
+          username:
+            description: Name to log in with over HTTP.
+            type: str
+          password:
+            description: Password or token to log in with over HTTP, in the forms of a repository's.
+            type: raw
+          ssh_key_file:
+            description: Path of the private key to log in with over SSH.
+            type: path
+          ssh_known_hosts_file:
+            description: Path of the file with the SSH server's key, instead of the user's own.
+            type: path
+          subdir:
+            description: Folder inside the repository that becomes the build context.
+            type: str
+          path:
+            description: Absolute path of a folder on the host, used as it is, without copying.
+            type: path
+      tar:
+        description: >-
+          A tar archive, plain or compressed by gzip, bzip2, xz or zstd. With a Dockerfile it is a build
+          context; without one it may be an image that C(docker save) or an OCI tool wrote.
+        type: dict
+        suboptions:
+          url:
+            description: Address of the archive, by C(https), C(http) or C(file).
+            type: str
+          path:
+            description: Absolute path of the archive on the host.
+            type: path
+          username:
+            description: Name to log in with over HTTP.
+            type: str
+          password:
+            description: Password or token to log in with over HTTP, in the forms of a repository's.
+            type: raw
+          checksum:
+            description: Digest that the archive must have, V(sha256:) and 64 hexadecimal digits.
+            type: str
+          dockerfile:
+            description: Path of the Dockerfile inside the archive.
+            type: str
+            default: Dockerfile
+          workdir:
+            description: Folder inside the archive that becomes the build context.
             type: str
             default: .
   custom_workdir:
@@ -87,6 +168,15 @@ EXAMPLES = r"""
           env: GIT_TOKEN
   register: fetched
 
+- name: Fetch a Dockerfile, with a folder of the host as its build context
+  sodalite.image_builder.source:
+    source:
+      dockerfile:
+        url: https://files.example.com/app/Dockerfile
+      build_context:
+        path: /srv/app
+  register: fetched
+
 - name: Remove what was fetched
   sodalite.image_builder.source:
     state: absent
@@ -104,17 +194,21 @@ context:
   returned: state is present
   type: str
 dockerfile:
-  description: Path of the Dockerfile.
+  description: Path of the Dockerfile, empty for an archive that holds an image.
   returned: state is present
   type: str
 revision:
-  description: The full commit that was fetched.
+  description: The full commit that was fetched, or the digest of a Dockerfile or archive.
   returned: state is present
   type: str
 committed_at:
-  description: Time of the commit in seconds since 1970.
+  description: Time of the commit, or of an archive's newest member, in seconds since 1970; else 0.
   returned: state is present
   type: int
+image:
+  description: Whether the source is an image that needs no build.
+  returned: state is present
+  type: bool
 error:
   description: The error for programs, with code, phase, message, hint and whether trying again can help.
   returned: failure
@@ -124,15 +218,51 @@ error:
 from ansible_collections.sodalite.image_builder.plugins.module_utils import door
 from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
 
-GIT_REPO = {
-    "url": {"type": "str", "required": True},
-    "version": {"type": "str", "default": "HEAD"},
-    "username": {"type": "str"},
-    "password": {"type": "raw", "no_log": True},
+LOGIN = {"username": {"type": "str"}, "password": {"type": "raw", "no_log": True}}
+SSH = {
     "ssh_key_file": {"type": "path", "no_log": False},
     "ssh_known_hosts_file": {"type": "path"},
+}
+PLACES = {
     "dockerfile": {"type": "str", "default": "Dockerfile"},
     "workdir": {"type": "str", "default": "."},
+}
+SOURCE = {
+    "git_repo": {
+        "type": "dict",
+        "options": {
+            "url": {"type": "str", "required": True},
+            "version": {"type": "str", "default": "HEAD"},
+            **LOGIN,
+            **SSH,
+            **PLACES,
+        },
+    },
+    "dockerfile": {
+        "type": "dict",
+        "options": {"url": {"type": "str", "required": True}, **LOGIN, "checksum": {"type": "str"}},
+    },
+    "build_context": {
+        "type": "dict",
+        "options": {
+            "url": {"type": "str"},
+            "version": {"type": "str"},
+            **LOGIN,
+            **SSH,
+            "subdir": {"type": "str"},
+            "path": {"type": "path"},
+        },
+    },
+    "tar": {
+        "type": "dict",
+        "options": {
+            "url": {"type": "str"},
+            "path": {"type": "path"},
+            **LOGIN,
+            "checksum": {"type": "str"},
+            **PLACES,
+        },
+    },
 }
 
 
@@ -140,10 +270,7 @@ def main() -> None:
     module = door.AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "source": {
-                "type": "dict",
-                "options": {"git_repo": {"type": "dict", "required": True, "options": GIT_REPO}},
-            },
+            "source": {"type": "dict", "options": SOURCE},
             "custom_workdir": {"type": "path"},
             "workspace": {"type": "path"},
         },

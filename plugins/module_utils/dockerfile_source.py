@@ -1,0 +1,77 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""A Dockerfile from an address, alone or with a build context from elsewhere.
+
+The build behaves as if the Dockerfile lay in the context's root: relative paths start there, and
+the context's ``.dockerignore`` (or ``Dockerfile.dockerignore``) is in effect. But it lies
+outside, so that ``COPY .`` gives exactly what the context holds, a ``Dockerfile`` of its own included.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Callable
+
+from . import git_source
+from .download import fetch_text, login_warning
+from .errors import SourceError
+from .source import Folder, GitRepo, SourceTree, StandaloneDockerfile
+from .source_layout import find_context
+from .workspace import Workspace, unusable
+
+#: BuildKit's own limit for a Dockerfile is smaller; this is one for what is read into memory.
+LONGEST_DOCKERFILE = 4 << 20
+_NAME = "Dockerfile"
+
+
+def fetch(
+    source: StandaloneDockerfile, workspace: Workspace, *, progress: Callable[[str], None]
+) -> SourceTree:
+    """Put the Dockerfile beside ``workspace.context``, and its repository, if it has one, there.
+
+    A local folder is used where it is. Raises ``SourceError`` (the codes of ``download.opened``
+    and ``git_source.check_out``, ``checksum_mismatch``, ``source_too_large``, ``workdir_missing``,
+    ``path_outside_source``, ``no_context``).
+    """
+    text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, progress)
+    dockerfile = os.path.join(workspace.directory("dockerfile"), _NAME)
+    revision, committed_at, url = digest, 0, source.file.url
+    warnings = login_warning(source.file)
+    if isinstance(source.context, GitRepo):
+        repo = source.context
+        commit = git_source.check_out(repo, workspace, progress=progress)
+        context = find_context(
+            workspace, repo.workdir, f"{repo.url} ({repo.version})", "repository", "subdir"
+        )
+        revision, committed_at, url = commit.revision, commit.committed_at, repo.url
+        warnings = (*warnings, *commit.warnings)
+    else:
+        context = _folder(source.context) if source.context else os.path.realpath(workspace.context)
+    try:
+        with open(dockerfile, "wb") as file:
+            file.write(text)
+        ignore = os.path.join(context, f"{_NAME}.dockerignore")
+        if os.path.isfile(ignore) and not os.path.islink(ignore):
+            shutil.copyfile(ignore, f"{dockerfile}.dockerignore")
+    except OSError as error:
+        raise unusable(workspace.path, error) from None
+    return SourceTree(
+        root=context,
+        context=context,
+        dockerfile=os.path.realpath(dockerfile),
+        revision=revision,
+        committed_at=committed_at,
+        url=url,
+        warnings=warnings,
+    )
+
+
+def _folder(folder: Folder) -> str:
+    path = os.path.realpath(folder.path)
+    if not os.path.isdir(path):
+        raise SourceError(
+            "no_context",
+            f"There is no folder {folder.path}.",
+            hint="Give a folder of the machine that builds as 'build_context.path'.",
+        )
+    return path
