@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Optional
 
 PREFIX = Path("/opt/image-builder")
+_FOLDERS = (f"{PREFIX}/usr/bin", f"{PREFIX}-registry/usr/bin")
 
 
 def program(name: str) -> str:
-    """The path of a program of the private engine, or else of one on PATH."""
-    found = shutil.which(name, path=str(PREFIX / "usr/bin")) or shutil.which(name)
+    """The path of a program of the private engine or registry, or else of one on PATH."""
+    found = shutil.which(name, path=os.pathsep.join((*_FOLDERS, os.environ["PATH"])))
     if found is None:
-        raise FileNotFoundError(f"{name} is neither in {PREFIX}/usr/bin nor on PATH")
+        raise FileNotFoundError(f"{name} is neither in {' or '.join(_FOLDERS)} nor on PATH")
     return found
 
 

@@ -49,10 +49,11 @@ def sha256(content: bytes) -> str:
 def registry_program() -> str:
     """The path of docker-registry; skips the test where there is none."""
     found = os.environ.get("IMAGE_BUILDER_TEST_REGISTRY_BINARY") or shutil.which(
-        "docker-registry", path=os.pathsep.join((os.environ.get("PATH", ""), "/opt/image-builder/usr/bin"))
+        "docker-registry",
+        path=os.pathsep.join((os.environ.get("PATH", ""), "/opt/image-builder-registry/usr/bin")),
     )
     if not found:
-        pytest.skip("docker-registry is neither on PATH nor in /opt/image-builder/usr/bin")
+        pytest.skip("docker-registry is neither on PATH nor in /opt/image-builder-registry/usr/bin")
     return found
 
 
