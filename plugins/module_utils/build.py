@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Optional
 
 from .access import Access
@@ -27,7 +28,7 @@ from .oci_annotations import describe
 from .options import Options
 from .plan import INPUT_HASH, ImagePlan, Plan
 from .process import run
-from .progress import Outcome, Reader
+from .progress import Event, Outcome, Reader
 from .registry import Registry
 from .secret import redact
 
@@ -89,19 +90,24 @@ def carry_out(
 ) -> list[ImageResult]:
     """Build and push the pending images of ``plan``; the results are in the plan's order.
 
-    ``folder`` is a private directory for files that the build needs; the caller removes it.
+    ``folder`` is a private directory for files that the build needs; none of them stays there.
     An image's failure is in its result; what stops all of them is raised (``BuilderError``).
     """
     done = {id(p): ImageResult(p, "unchanged", p.manifest) for p in plan.images if p.state == "unchanged"}
     pending = plan.pending
+    for image in plan.images if watch else ():
+        for platform in image.platforms:
+            assert watch is not None
+            watch(Event(image.image.name, str(platform), image.state, image.reason))
     for result in done.values():
         report(f"{result.plan.image.name} is unchanged")
     if pending:
         for name in sorted({image.image.references[0] for image in pending}, key=str):
             registry.check_push(name)
-        attempt = _Attempt(plan, options, access, registry, folder, report)
-        for result in attempt.build(pending):
-            done[id(result.plan)] = result
+        with tempfile.TemporaryDirectory(dir=folder) as own:
+            attempt = _Attempt(plan, options, access, registry, own, report)
+            for result in attempt.build(pending):
+                done[id(result.plan)] = result
     return [done[id(image)] for image in plan.images]
 
 
@@ -124,12 +130,14 @@ class _Attempt:
         registry: Registry,
         folder: str,
         report: Callable[[str], None],
+        watch: Optional[Callable[[Event], None]],
     ) -> None:
         self._plan = plan
         self._options = options
         self._registry = registry
         self._folder = folder
         self._report = report
+        self._watch = watch
         self._access = access
         self._dockerfiles: dict[str, str] = {}
         self._environment = self._write_environment(plan.engine)
@@ -170,6 +178,7 @@ class _Attempt:
 
     def _failed(self, image: ImagePlan, error: BuilderError) -> ImageResult:
         self._report(f"{image.image.name} failed")
+        self._ended(image, "failed")
         return ImageResult(image, "failed", error=error)
 
     def _bake_patiently(self, name: str, images: Sequence[ImagePlan]) -> _Baked:
@@ -193,7 +202,7 @@ class _Attempt:
         metadata = os.path.join(self._folder, f"{name}.metadata.json")
         builder = self._plan.engine.builder
         hidden = [*secrets(targets), *self._access.secrets]
-        reader = Reader(names, lambda line: self._report(redact(line, hidden)))
+        reader = Reader(names, lambda line: self._report(redact(line, hidden)), self._watching(hidden))
         argv = [
             self._plan.engine.buildx,
             "bake",
@@ -225,6 +234,14 @@ class _Attempt:
         ]
         return _Baked(results, None)
 
+    def _watching(self, hidden: list[Any]) -> Optional[Callable[[Event], None]]:
+        watch = self._watch
+        return watch and (lambda event: watch(replace(event, text=redact(event.text, hidden))))
+
+    def _ended(self, image: ImagePlan, state: str) -> None:
+        if self._watch is not None:
+            self._watch(Event(image.image.name, "", state))
+
     def _explained(self, outcome: Outcome, names: dict[str, str], hidden: list[Any]) -> BuilderError:
         error = build_failure(outcome, names, self._plan.source.dockerfile_name)
         error.message = redact(error.message, hidden)
@@ -251,6 +268,7 @@ class _Attempt:
             )
             return self._failed(image, lost)
         self._report(f"{image.image.name} pushed as {digest}")
+        self._ended(image, "success")
         return ImageResult(image, "success", manifest, seconds)
 
     def _target(self, key: str, image: ImagePlan) -> Target:
