@@ -20,6 +20,7 @@ from .dockerignore import context_digest, read_ignore
 from .document import Image
 from .engine import Engine
 from .errors import BuilderError, DockerfileError, RegistryError
+from .hazards import refuse_hazards
 from .injection import Base, Injection, bases, inject
 from .manifest import Manifest
 from .options import Options
@@ -123,6 +124,7 @@ def make_plan(
         text = file.read()
     with _located(source):
         dockerfile = parse(text)
+        refuse_hazards(text, engine.version)
     drafts = []
     for image in images:
         with _located(source, image):
