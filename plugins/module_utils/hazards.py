@@ -21,9 +21,10 @@ _LAST_FRAGILE_ENGINE = 26
 
 
 def refuse_hazards(text: str, engine_version: str) -> None:
-    """Raise ``DockerfileError`` (``dockerfile_hazard``) where ``text`` would end an engine of that version."""
-    major = int(engine_version.partition(".")[0]) if engine_version.partition(".")[0].isdigit() else 0
-    pattern = _OPEN_PATTERN if major <= _LAST_FRAGILE_ENGINE else _EMPTY_PATTERN
+    """Raise ``DockerfileError`` (``dockerfile_hazard``) where ``text`` would end such an engine."""
+    major = engine_version.partition(".")[0]
+    fragile = not major.isdigit() or int(major) <= _LAST_FRAGILE_ENGINE
+    pattern = _OPEN_PATTERN if fragile else _EMPTY_PATTERN
     instructions = list(InstructionReader(text))
     starts = [instruction.spans[0][0] for instruction in instructions if instruction.spans]
     for instruction in instructions:
