@@ -87,25 +87,27 @@ def carry_out(
     registry: Registry,
     folder: str,
     report: Callable[[str], None],
+    watch: Optional[Callable[[Event], None]] = None,
 ) -> list[ImageResult]:
     """Build and push the pending images of ``plan``; the results are in the plan's order.
 
     ``folder`` is a private directory for files that the build needs; none of them stays there.
+    ``report`` gets lines; with ``watch`` the steps of the build go there as events instead.
     An image's failure is in its result; what stops all of them is raised (``BuilderError``).
     """
     done = {id(p): ImageResult(p, "unchanged", p.manifest) for p in plan.images if p.state == "unchanged"}
     pending = plan.pending
-    for image in plan.images if watch else ():
-        for platform in image.platforms:
-            assert watch is not None
-            watch(Event(image.image.name, str(platform), image.state, image.reason))
+    if watch is not None:
+        for image in plan.images:
+            for platform in image.platforms:
+                watch(Event(image.image.name, str(platform), image.state, image.reason))
     for result in done.values():
         report(f"{result.plan.image.name} is unchanged")
     if pending:
         for name in sorted({image.image.references[0] for image in pending}, key=str):
             registry.check_push(name)
         with tempfile.TemporaryDirectory(dir=folder) as own:
-            attempt = _Attempt(plan, options, access, registry, own, report)
+            attempt = _Attempt(plan, options, access, registry, own, report, watch)
             for result in attempt.build(pending):
                 done[id(result.plan)] = result
     return [done[id(image)] for image in plan.images]

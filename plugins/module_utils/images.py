@@ -19,6 +19,7 @@ from .fetch import read_source
 from .parameters import check_target
 from .plan import BuildInput, make_plan
 from .process import time_limit
+from .progress import Event
 from .workspace import Workspace
 
 _PARALLEL_REQUESTS = 8
@@ -53,12 +54,14 @@ def build_images(
     source: Optional[Mapping[str, str]],
     plan_only: bool,
     report: Callable[[str], None],
+    watch: Optional[Callable[[Event], None]] = None,
 ) -> Report:
     """Build, or only plan, the images of ``raw_target`` from a fetched ``workspace`` or a local ``source``.
 
     ``source`` has ``context`` and ``dockerfile``, paths on this machine. A workspace is handed
     on to a later step, unless the build is cancelled: then it is removed, since no later step
-    comes. Raises ``BuilderError`` where nothing could be built.
+    comes. ``report`` and ``watch`` are told what goes on (see ``build.carry_out``). Raises
+    ``BuilderError`` where nothing could be built.
     """
     target, options = check_target(raw_target, raw_options)
     with ExitStack() as stack:
@@ -92,7 +95,7 @@ def build_images(
             if plan_only:
                 results = [ImageResult(image, image.state, image.manifest) for image in plan.images]
             else:
-                results = carry_out(plan, options, access, registry, home.directory("build"), report)
+                results = carry_out(plan, options, access, registry, home.directory("build"), report, watch)
         except BuilderError as error:
             if workspace is not None and not isinstance(error, Cancelled):
                 home.hand_on()

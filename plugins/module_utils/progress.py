@@ -17,8 +17,26 @@ from datetime import datetime
 from typing import Any, Callable, Optional
 
 _LOG_LINES = 15
+# BuildKit's own form: the builder's platform, and after an arrow the image's where that is another.
+_PLATFORM = re.compile(r"(?P<os>[a-z]\w*)/(?P<rest>[\w/]+)(?:->(?P<to>[\w/]+))?(?: |\Z)")
 _STEP = re.compile(r"\[(?P<place>[^\]]*)\]\s*(?P<text>.*)", re.DOTALL)
 _LOCATION = re.compile(r"^(?P<file>\S+):(?P<line>\d+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to an image, for a display of rows.
+
+    ``platform`` is empty where all of the image's are meant. ``state`` is ``pending``, ``unchanged``,
+    ``success`` or ``failed`` for the image itself; for a step, which ``text`` names, ``started``,
+    ``done`` or ``failed``. ``seconds`` is how long a step took.
+    """
+
+    image: str
+    platform: str
+    state: str
+    text: str = ""
+    seconds: float = 0.0
 
 
 @dataclass
@@ -77,14 +95,22 @@ class Outcome:
 class Reader:
     """Reads the stream line by line and tells ``report`` of each step that starts and ends.
 
-    ``names`` maps bake targets to what people call those images.
+    ``names`` maps bake targets to what people call those images. Where ``watch`` is given, it
+    is told of the steps instead, and also of those that several images share, for each of them.
     """
 
-    def __init__(self, names: Mapping[str, str], report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, str],
+        report: Callable[[str], None],
+        watch: Optional[Callable[[Event], None]] = None,
+    ) -> None:
         self._names = names
         self._report = report
+        self._watch = watch
         self._steps: dict[str, Step] = {}
         self._announced: set[str] = set()
+        self._shown: set[tuple[str, Event]] = set()
         self._text: list[str] = []
         self._object: list[str] = []
 
@@ -120,35 +146,62 @@ class Reader:
     def _vertex(self, vertex: Mapping[str, Any]) -> None:
         digest = vertex["digest"]
         step = self._steps.get(digest)
+        name = vertex.get("name", "")
         if step is None:
-            target, name = self._named(vertex.get("name", ""))
-            step = self._steps[digest] = Step(name, target)
+            step = self._steps[digest] = Step(self._readable(name), self._parse(name)[0])
         step.cached = step.cached or bool(vertex.get("cached"))
         step.error = vertex.get("error") or step.error
         started, completed = vertex.get("started"), vertex.get("completed")
-        if started and digest not in self._announced and not self._is_internal(step):
-            self._announced.add(digest)
-            self._report(step.name)
+        seconds = 0.0
         if started and completed:
             step.started = step.started or _time(started)
             step.completed = _time(completed)
             seconds = (step.completed - _time(started)).total_seconds()
-            if digest in self._announced and seconds >= 1 and not step.error:
-                self._report(f"{step.name}, done in {seconds:.1f} s")
+        if not started or self._is_internal(step):
+            return
+        if self._watch is not None:
+            self._show(digest, step, self._parse(name), seconds if completed else None)
+            return
+        if digest not in self._announced:
+            self._announced.add(digest)
+            self._report(step.name)
+        if seconds >= 1 and not step.error:
+            self._report(f"{step.name}, done in {seconds:.1f} s")
 
-    def _named(self, name: str) -> tuple[str, str]:
-        """The bake target of a step, and its name with the image's own name in the target's place."""
+    def _show(self, digest: str, step: Step, place: tuple[str, str, str], seconds: Optional[float]) -> None:
+        """Tell ``watch`` once of each change; BuildKit repeats itself."""
+        target, where, text = place
+        if self._watch is None or target not in self._names or step.cancelled:
+            return
+        platform = _PLATFORM.match(where)
+        if platform is not None:
+            where = where[platform.end() :]
+        event = Event(
+            self._names[target],
+            f"{platform['os']}/{platform['to'] or platform['rest']}" if platform else "",
+            "started" if seconds is None else "failed" if step.error else "done",
+            _one_line(f"{where} {text}"),
+            seconds or 0.0,
+        )
+        if (digest, event) not in self._shown:
+            self._shown.add((digest, event))
+            self._watch(event)
+
+    def _parse(self, name: str) -> tuple[str, str, str]:
+        """The bake target of a step, its place in the build without that, and what it does."""
         match = _STEP.match(name)
-        if match is None:
-            only = next(iter(self._names), "") if len(self._names) == 1 else ""
-            return only, _one_line(name)
-        words = match.group("place").split(" ", 1)
-        target = words[0] if words[0] in self._names else ""
-        rest = words[1:] if target else words
-        if not target and len(self._names) == 1:
-            target = next(iter(self._names))
-        place = " ".join([self._names.get(target, ""), *rest]).strip()
-        return target, _one_line(f"[{place}] {match.group('text')}")
+        place, text = match.group("place", "text") if match else ("", name)
+        first, _, rest = place.partition(" ")
+        if first in self._names:
+            return first, rest, text
+        return next(iter(self._names)) if len(self._names) == 1 else "", place, text
+
+    def _readable(self, name: str) -> str:
+        """The step's name with the image's own name in the target's place."""
+        target, place, text = self._parse(name)
+        if not _STEP.match(name):
+            return _one_line(name)
+        return _one_line(f"[{' '.join(filter(None, (self._names.get(target), place)))}] {text}")
 
     @staticmethod
     def _is_internal(step: Step) -> bool:

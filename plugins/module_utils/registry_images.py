@@ -34,6 +34,7 @@ def describe(reference: str, username: Optional[str], password: Any) -> dict[str
         "media_type": manifest.media_type,
         "annotations": dict(manifest.annotations),
         "platforms": platforms,
+        "attestations": dict(manifest.attestations),
     }
 
 

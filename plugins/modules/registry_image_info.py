@@ -54,6 +54,10 @@ platforms:
   returned: when it exists
   type: list
   elements: dict
+attestations:
+  description: Digests of the attestations, by the digest of the manifest they are about.
+  returned: when it exists
+  type: dict
 error:
   description: The error for programs.
   returned: failure
