@@ -51,6 +51,8 @@ _CAUSES = (
         "Run it again when the registry answers.",
         True,
     ),
+    # What a bake that was ended leaves behind for a moment, met by the next one that needs the same step.
+    (r"snapshot \S+ does not exist", "step_lost", "Run it again.", True),
     (r"failed to calculate checksum|not found", "missing_in_context", "Check the paths of this line.", False),
 )
 

@@ -54,6 +54,11 @@ MESSAGES = [
         "push_failed",
     ),
     ("failed to copy: unexpected EOF", "push_failed"),
+    (
+        "failed to commit a to b during finalize: failed to stat active key during commit: "
+        "snapshot a does not exist: not found",
+        "step_lost",
+    ),
     ("something nobody has seen before", "build_failed"),
 ]
 
@@ -71,7 +76,7 @@ def test_each_known_cause_has_a_hint_and_only_passing_ones_can_be_tried_again(
 ) -> None:
     error = failure(message)
     assert bool(error.hint) == (code != "build_failed")
-    assert error.retryable == (code in ("disk_full", "push_failed"))
+    assert error.retryable == (code in ("disk_full", "push_failed", "step_lost"))
 
 
 @pytest.mark.parametrize(
