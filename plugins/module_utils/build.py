@@ -184,11 +184,17 @@ class _Attempt:
         return ImageResult(image, "failed", error=error)
 
     def _bake_patiently(self, name: str, images: Sequence[ImagePlan]) -> _Baked:
-        """Bake again with growing pauses while the registry fails in a way that passes."""
+        """Bake again with growing pauses while the registry fails in a way that passes.
+
+        A step that BuildKit has lost stays lost in its cache, so then it is asked once without it.
+        """
         end = time.monotonic() + self._options.retry_for
         pause = _FIRST_PAUSE_SECONDS
         while True:
             baked = self._bake(name, images)
+            if baked.error is not None and baked.error.code == "step_lost":
+                self._report(f"trying again without the cache: {baked.error}")
+                baked = self._bake(name, images, "--no-cache")
             again = baked.error is not None and baked.error.code == "push_failed"
             if not again or time.monotonic() + pause > end:
                 return baked
@@ -196,8 +202,8 @@ class _Attempt:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _bake(self, name: str, images: Sequence[ImagePlan]) -> _Baked:
-        """One bake. The error names the image that is to blame, where that is known."""
+    def _bake(self, name: str, images: Sequence[ImagePlan], *options: str) -> _Baked:
+        """One bake, with more ``options`` of buildx. The error names the image to blame, where that is known."""
         targets = [self._target(f"image-{number}", image) for number, image in enumerate(images)]
         names = {target.key: target.image.name for target in targets}
         file = self._write_json(f"{name}.json", bake_file(self._plan.source.context, targets))
@@ -215,6 +221,7 @@ class _Attempt:
             metadata,
             "--progress",
             "rawjson",
+            *options,
         ]
 
         result = run(

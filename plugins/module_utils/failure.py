@@ -51,8 +51,13 @@ _CAUSES = (
         "Run it again when the registry answers.",
         True,
     ),
-    # What a bake that was ended leaves behind for a moment, met by the next one that needs the same step.
-    (r"snapshot \S+ does not exist", "step_lost", "Run it again.", True),
+    # What an ended bake can leave in BuildKit's cache, met by every later one that needs the same step.
+    (
+        r"snapshot \S+ does not exist",
+        "step_lost",
+        "Empty the engine's build cache with: docker buildx prune",
+        True,
+    ),
     (r"failed to calculate checksum|not found", "missing_in_context", "Check the paths of this line.", False),
 )
 
