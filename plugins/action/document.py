@@ -52,5 +52,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
 
 def _plain(value: Any) -> Any:
-    """``value`` without Ansible's tags, which would mark its text as a template to trust."""
-    return json.loads(json.dumps(value))
+    """``value`` without Ansible's tags, which would mark its text as a template to trust.
+
+    A date, as YAML reads an unquoted ``2026-01-31``, is the text that was written.
+    """
+    return json.loads(json.dumps(value, default=str))
