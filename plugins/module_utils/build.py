@@ -203,7 +203,7 @@ class _Attempt:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _bake(self, name: str, images: Sequence[ImagePlan], *options: str) -> _Baked:
-        """One bake, with more ``options`` of buildx. The error names the image to blame, where that is known."""
+        """One bake, with more ``options`` of buildx. The error names the image to blame where it is known."""
         targets = [self._target(f"image-{number}", image) for number, image in enumerate(images)]
         names = {target.key: target.image.name for target in targets}
         file = self._write_json(f"{name}.json", bake_file(self._plan.source.context, targets))
