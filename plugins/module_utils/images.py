@@ -13,9 +13,11 @@ from typing import Any, Callable, Optional
 from . import engine as engines
 from .access import Access
 from .build import ImageResult, carry_out
-from .errors import BuilderError, Cancelled, SourceError
+from .engine import Engine
+from .errors import BuilderError, Cancelled, EngineError, SourceError
 from .failure import failed_together
 from .fetch import read_source
+from .image_push import ImagePush
 from .parameters import check_target
 from .plan import BuildInput, make_plan
 from .process import time_limit
@@ -69,9 +71,7 @@ def build_images(
         if workspace is not None:
             home = stack.enter_context(Workspace.open(workspace))
             tree = read_source(home)
-            if tree.image:
-                home.hand_on()
-                raise SourceError("no_dockerfile", f"{tree.url} holds an image, which is not supported yet.")
+            ready_made = tree.image
             input_ = BuildInput(
                 tree.context,
                 tree.dockerfile,
@@ -83,19 +83,26 @@ def build_images(
         else:
             assert source is not None
             home = stack.enter_context(Workspace.create())
+            ready_made = False
             input_ = _local(source)
-        report("resolving base images")
-        engine = engines.find(options.builder)
+        engine = _engine(options.builder, needed=not ready_made)
         access = Access.of(target.registry, target.secrets)
         # In this order, so that an interrupt closes the connections that the pool's threads wait for.
         pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL_REQUESTS))
         registry = stack.enter_context(access.registry(engine, options.retry_for))
         try:
-            plan = make_plan(input_, target.images, options, engine, registry, pool)
-            if plan_only:
-                results = [ImageResult(image, image.state, image.manifest) for image in plan.images]
+            if ready_made:
+                push = ImagePush(home, target.images, options, registry)
+                results = push.plan() if plan_only else push.carry_out(report)
             else:
-                results = carry_out(plan, options, access, registry, home.directory("build"), report, watch)
+                report("resolving base images")
+                assert engine is not None
+                plan = make_plan(input_, target.images, options, engine, registry, pool)
+                if plan_only:
+                    results = [ImageResult(image, image.state, image.manifest) for image in plan.images]
+                else:
+                    folder = home.directory("build")
+                    results = carry_out(plan, options, access, registry, folder, report, watch)
         except BuilderError as error:
             if workspace is not None and not isinstance(error, Cancelled):
                 home.hand_on()
@@ -103,6 +110,16 @@ def build_images(
         if workspace is not None:
             home.hand_on()
     return Report(tuple(results), input_.revision)
+
+
+def _engine(builder: Optional[str], *, needed: bool) -> Optional[Engine]:
+    """The engine; where nothing is built, only its settings for registries count, if there is one."""
+    try:
+        return engines.find(builder)
+    except EngineError:
+        if needed:
+            raise
+        return None
 
 
 def _local(source: Mapping[str, str]) -> BuildInput:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Callable, Optional, TypeVar
+from typing import Callable, Optional, Protocol, TypeVar
 
 from .credentials import Credentials
 from .errors import RegistryError
@@ -18,7 +18,7 @@ from .platform import Platform
 from .reference import Reference
 from .registry_auth import Authorizer, unauthorized
 from .registry_hosts import Endpoint, RegistryHosts
-from .registry_http import Failure, Response, Transport
+from .registry_http import Carried, Failure, Response, Transport
 from .secret import redact
 
 # A registry answers 404 for a manifest whose type is not accepted.
@@ -31,6 +31,24 @@ _MOST_UNNAMED_PLATFORMS = 32
 _LONGEST_DETAIL = 200
 
 _T = TypeVar("_T")
+
+
+class Send(Protocol):
+    """Sends one request to a repository, with the right to write there; raises ``Failure``.
+
+    ``tail`` follows the repository's name, such as ``manifests/latest``, or is an address that an
+    answer named. Answers with a status of 300 and more are failures, except those in ``passing``.
+    """
+
+    def __call__(
+        self,
+        method: str,
+        tail: str,
+        *,
+        headers: Optional[Mapping[str, str]] = None,
+        body: Carried = b"",
+        passing: Collection[int] = (),
+    ) -> Response: ...
 
 
 class Registry:
@@ -109,6 +127,19 @@ class Registry:
         An upload is begun and cancelled; no image comes of it.
         """
         self._ask("push to", reference, False, partial(self._check_push, reference))
+
+    def write(self, doing: str, reference: Reference, call: Callable[[Send], _T]) -> _T:
+        """``call`` with what sends requests to the repository of ``reference``.
+
+        While it fails temporarily it is called again, as a whole. ``doing`` starts the error's
+        sentence, such as ``push to``.
+        """
+
+        def write(endpoint: Endpoint) -> _T:
+            send = partial(self._send, endpoint, reference.repository)
+            return self._transport.patiently(lambda: call(send), self._retry_for)
+
+        return self._ask(doing, reference, False, write)
 
     def _ask(self, doing: str, reference: Reference, mirrors: bool, call: Callable[[Endpoint], _T]) -> _T:
         """``call`` with each endpoint in turn until one succeeds; the last one's failure is the error."""
@@ -295,24 +326,56 @@ class Registry:
             headers or {},
         )
         response = self._transport.patiently(send, 0.0 if endpoint.mirror else self._retry_for)
+        return self._accepted(response, passing)
+
+    def _send(
+        self,
+        endpoint: Endpoint,
+        repository: str,
+        method: str,
+        tail: str,
+        *,
+        headers: Optional[Mapping[str, str]] = None,
+        body: Carried = b"",
+        passing: Collection[int] = (),
+    ) -> Response:
+        """See ``Send``."""
+        target: Optional[str] = f"{endpoint.path}/{repository}/{tail}"
+        if tail.startswith("/") or "://" in tail:
+            target = self._transport.own_target(endpoint, "/", tail)
+        if target is None:
+            other, path = self._transport.elsewhere(endpoint, tail)
+            response = self._transport.send(other, method, path, headers or {}, body)
+        else:
+            scope = _scope(repository, "pull,push")
+            response = self._authorized(endpoint, method, target, scope, headers or {}, body)
+        return self._accepted(response, passing)
+
+    def _accepted(self, response: Response, passing: Collection[int]) -> Response:
         if response.status < 300 or response.status in passing:
             return response
         raise self._failure(response)
 
     def _authorized(
-        self, endpoint: Endpoint, method: str, target: str, scope: str, headers: Mapping[str, str]
+        self,
+        endpoint: Endpoint,
+        method: str,
+        target: str,
+        scope: str,
+        headers: Mapping[str, str],
+        body: Carried = b"",
     ) -> Response:
         """One answer, after a login where the endpoint itself asks for one."""
         key = (endpoint, scope)
         header = self._headers.get(key)
         response = self._transport.send(
-            endpoint, method, target, {**headers, "Authorization": header} if header else headers
+            endpoint, method, target, {**headers, "Authorization": header} if header else headers, body
         )
         if response.status != 401 or response.endpoint != endpoint:
             return response
         # A header that was good before may have expired: it is made anew.
         header = self._authorizer.header(response, scope)
-        response = self._transport.send(endpoint, method, target, {**headers, "Authorization": header})
+        response = self._transport.send(endpoint, method, target, {**headers, "Authorization": header}, body)
         if response.status == 401 and response.endpoint == endpoint:
             login = self._authorizer.login(endpoint)
             raise (

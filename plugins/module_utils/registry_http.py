@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Callable, Optional, TypeVar
+from typing import BinaryIO, Callable, Optional, TypeVar, Union
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from .errors import Cancelled
@@ -36,6 +36,8 @@ _CHUNK = 64 << 10
 _NOT_TLS = frozenset(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"))
 
 _T = TypeVar("_T")
+#: What a request carries; a file, read from its start, needs a Content-Length.
+Carried = Union[bytes, BinaryIO]
 
 
 class Failure(Exception):
@@ -144,7 +146,7 @@ class Transport:
         method: str,
         target: str,
         headers: Mapping[str, str],
-        body: bytes = b"",
+        body: Carried = b"",
     ) -> Response:
         """One request for ``target`` (a path, with its query), redirects followed.
 
@@ -193,7 +195,7 @@ class Transport:
         return "http" if _server(endpoint) in self._plain else endpoint.scheme
 
     def _exchange(
-        self, endpoint: Endpoint, method: str, target: str, headers: Mapping[str, str], body: bytes
+        self, endpoint: Endpoint, method: str, target: str, headers: Mapping[str, str], body: Carried
     ) -> Response:
         server = _server(endpoint)
         while True:
@@ -206,6 +208,8 @@ class Transport:
             try:
                 if self._closed.is_set():
                     raise Cancelled()
+                if not isinstance(body, bytes):
+                    body.seek(0)
                 connection.http.request(
                     method,
                     connection.url + target,

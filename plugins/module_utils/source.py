@@ -107,5 +107,5 @@ class SourceTree:
     @property
     def dockerfile_name(self) -> str:
         """What people call the Dockerfile: its path from ``root``, or its name where it came by itself."""
-        name = os.path.relpath(self.dockerfile, self.root)
-        return os.path.basename(name) if name.startswith("..") else name
+        inside = self.dockerfile.startswith(os.path.join(self.root, ""))
+        return os.path.relpath(self.dockerfile, self.root) if inside else os.path.basename(self.dockerfile)
