@@ -232,7 +232,10 @@ class _Attempt:
         )
         outcome = reader.outcome(result.status)
         if result.status:
-            return _Baked([], self._explained(outcome, names, hidden))
+            error = self._explained(outcome, names, hidden)
+            for image in images:
+                self._ended(image, "failed" if image.image.name == error.image else "cancelled")
+            return _Baked([], error)
         with open(metadata, encoding="utf-8") as content:
             digests = {
                 key: entry.get("containerimage.digest", "") for key, entry in json.load(content).items()

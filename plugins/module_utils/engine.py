@@ -36,6 +36,8 @@ _PLUGIN_FOLDERS = (
 )
 _HINT = "Set one up with: ansible-playbook sodalite.image_builder.setup"
 _ANSWER_SECONDS = 30.0
+# What Debian's BuildKit does not list though it runs them.
+_LEFT_OUT = ("linux/386", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7")
 
 
 @dataclass(frozen=True)
@@ -108,18 +110,32 @@ def find(builder: Optional[str] = None) -> Engine:
 def not_runnable(engine: Engine, wanted: Iterable[Platform]) -> dict[Platform, tuple[Platform, ...]]:
     """Those of ``wanted`` that the builder cannot run, each with what it says it can run.
 
-    For an engine on this machine the kernel is asked too: Debian's BuildKit leaves out 386 and arm
-    though it runs them. Raises ``EngineError`` when the builder does not answer.
+    For an engine on this machine the kernel is asked too (see ``_LEFT_OUT``). Raises
+    ``EngineError`` when the builder does not answer.
     """
-    local = not engine.builder and engine.docker_host.startswith("unix://")
-    here = emulation.runnable([str(platform) for platform in wanted]) if local else []
+    here = emulation.runnable([str(platform) for platform in wanted]) if _is_local(engine) else []
     missing = [platform for platform in wanted if str(platform) not in here]
     if not missing:
         return {}
+    found = _runnable(engine)
+    return {platform: found for platform in missing if platform not in found}
+
+
+def runnable(engine: Engine) -> tuple[Platform, ...]:
+    """The platforms that the builder runs, emulated ones included. Raises ``EngineError``."""
+    here = emulation.runnable(_LEFT_OUT) if _is_local(engine) else []
+    return tuple(sorted({*_runnable(engine), *map(Platform.parse, here)}))
+
+
+def _is_local(engine: Engine) -> bool:
+    return not engine.builder and engine.docker_host.startswith("unix://")
+
+
+def _runnable(engine: Engine) -> tuple[Platform, ...]:
     found, failure = _platforms(engine.buildx, engine.docker_host, engine.builder)
     if not found:
         raise EngineError("builder_unusable", f"The builder does not answer: {failure}.", retryable=True)
-    return {platform: found for platform in missing if platform not in found}
+    return found
 
 
 def environment(engine: Engine) -> dict[str, str]:

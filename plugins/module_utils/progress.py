@@ -27,9 +27,10 @@ _LOCATION = re.compile(r"^(?P<file>\S+):(?P<line>\d+)$", re.MULTILINE)
 class Event:
     """What happened to an image, for a display of rows.
 
-    ``platform`` is empty where all of the image's are meant. ``state`` is ``pending``, ``unchanged``,
-    ``success`` or ``failed`` for the image itself; for a step, which ``text`` names, ``started``,
-    ``done`` or ``failed``. ``seconds`` is how long a step took.
+    ``platform`` is empty where all of the image's are meant. ``state`` is, for the image itself,
+    ``pending``, ``unchanged``, ``success``, ``failed`` or ``cancelled`` (another image's failure ended its
+    build, which may be tried again); for a step, which ``text`` names, ``started``, ``done`` or
+    ``failed``. ``seconds`` is how long a step took.
     """
 
     image: str

@@ -4,4 +4,4 @@
 from image_builder.cli import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

@@ -32,11 +32,16 @@ def prepare(document: Mapping[str, Any], scratch: Path, show: Callable[[str], No
 
     Raises ``EngineError`` where the machine cannot be set up.
     """
-    if document["source"].get("git_repo", {}).get("url") == SAMPLE.as_uri():
-        make_sample_repository()
+    make_named_sample(document)
     if not is_ready(document):
         show("Setting up this machine: an engine, emulators, a local registry, sample base images")
         set_up(scratch, show)
+
+
+def make_named_sample(document: Mapping[str, Any]) -> None:
+    """Have the samples' repository ready where ``document`` names it. Raises ``SourceError``."""
+    if (document["source"].get("git_repo") or {}).get("url") == SAMPLE.as_uri():
+        make_sample_repository()
 
 
 def is_ready(document: Mapping[str, Any]) -> bool:
@@ -69,7 +74,20 @@ def set_up(scratch: Path, show: Callable[[str], None]) -> None:
             "No Docker Engine that can build several platforms was found, and only root can set one up.",
             hint="Run this command as root once, or ask for access to an engine.",
         )
-    log = scratch / "setup.log"
+    _run_playbook("setup", "setup_failed", "This machine could not be set up", scratch, show)
+
+
+def take_down(scratch: Path, show: Callable[[str], None]) -> None:
+    """Run the playbook that takes away what ``set_up`` brought. Raises ``EngineError``."""
+    if os.geteuid() != 0:
+        raise EngineError(
+            "not_root", "Only root can take down what root has set up.", hint="Run this command as root."
+        )
+    _run_playbook("teardown", "teardown_failed", "Not everything could be taken down", scratch, show)
+
+
+def _run_playbook(name: str, code: str, failure: str, scratch: Path, show: Callable[[str], None]) -> None:
+    log = scratch / f"{name}.log"
 
     def task(line: str) -> None:
         match = _TASK.match(line)
@@ -77,7 +95,7 @@ def set_up(scratch: Path, show: Callable[[str], None]) -> None:
             show("  " + match[1].replace(" : ", ": "))
 
     status = follow.run(
-        [*blueprint.program("ansible-playbook"), "sodalite.image_builder.setup"],
+        [*blueprint.program("ansible-playbook"), f"sodalite.image_builder.{name}"],
         env=blueprint.environment(scratch) | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0"},
         cwd=scratch,
         log=log,
@@ -88,9 +106,9 @@ def set_up(scratch: Path, show: Callable[[str], None]) -> None:
         text = log.read_text(encoding="utf-8", errors="replace")
         said = _FAILURE.findall(text)
         raise EngineError(
-            "setup_failed",
-            f"This machine could not be set up: {said[0] if said else text[-2000:]}",
-            hint="See all of it with: ansible-playbook sodalite.image_builder.setup",
+            code,
+            f"{failure}: {said[0] if said else text[-2000:]}",
+            hint=f"See all of it with: ansible-playbook sodalite.image_builder.{name}",
         )
 
 

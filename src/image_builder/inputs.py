@@ -16,15 +16,20 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.parameters 
 NAMES = ("source", "target", "options", "custom_workdir")
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The checked inputs in ``path``. Raises ``ParameterError`` with every fault, or ``OSError``."""
+def parse(path: Path) -> Any:
+    """What the YAML or JSON file ``path`` says. Raises ``ParameterError`` or ``OSError``."""
     text = path.read_bytes()
     try:
         # JSON has forms that YAML reads otherwise, and its own messages point at the place.
-        document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, json.JSONDecodeError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
         raise ParameterError([f"{path}: is not {kind}: {' '.join(str(error).split())}"]) from None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The checked inputs in ``path``. Raises ``ParameterError`` with every fault, or ``OSError``."""
+    document = parse(path)
     if not isinstance(document, dict):
         raise ParameterError([f"{path}: a mapping with {' and '.join(NAMES[:2])} is wanted"])
     faults = [_unknown(key) for key in document if key not in NAMES]

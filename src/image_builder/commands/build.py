@@ -1,0 +1,32 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""``image-builder build INPUT``."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+
+from image_builder import inputs, report, request
+from image_builder.commands.arguments import AsJson, Input
+from image_builder.ending import FAILED, explained, print_error, print_json
+from image_builder.live import shown
+
+
+def build(path: Input, as_json: AsJson = False) -> None:
+    """Build the images of a document and push them.
+
+    It builds on the engine that this machine has, without opera or Ansible. Progress goes to
+    standard error: on a terminal a row for each image and platform, else plain lines.
+    """
+    with explained(as_json=as_json):
+        document = inputs.load(path)
+        with shown(Console(stderr=True, highlight=False)) as progress:
+            built = request.carry_out(document, progress)
+        error = built.error
+        if as_json:
+            print_json({**built.to_dict(), "error": error.to_dict() if error else None})
+        else:
+            report.show_images(Console(highlight=False), built.to_dict()["images"])
+        if error is not None:
+            print_error(str(error))
+            raise typer.Exit(FAILED)

@@ -1,0 +1,37 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""``image-builder deploy INPUT``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from image_builder import blueprint, build_site, inputs, report
+from image_builder.commands.arguments import Input
+from image_builder.ending import FAILED, explained, print_error
+
+
+def deploy(path: Input) -> None:
+    """Do the same through opera, preparing this machine.
+
+    Sets up what the machine lacks (an engine, a local registry, sample base images), then deploys the
+    blueprint with the document as its inputs.
+    """
+    console = Console(highlight=False)
+    # Scripts around this command know 2 as wrong usage only.
+    with explained(wrong_input=FAILED):
+        document = inputs.load(path)
+        show = report.Steps(console)
+        # Private, since opera keeps all inputs in clear text, and gone at the end, however it comes.
+        with tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
+            build_site.prepare(document, Path(folder), show)
+            show(f"Deploying {path}")
+            outcome = blueprint.deploy(path, Path(folder), show)
+        if outcome.images:
+            report.show_images(console, outcome.images)
+        if outcome.error:
+            print_error(outcome.error)
+            raise typer.Exit(FAILED)

@@ -1,0 +1,74 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""``image-builder engine``: the engine that builds on this machine."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from pathlib import Path
+
+import typer
+from ansible_collections.sodalite.image_builder.plugins.module_utils import engine as engines
+from rich.console import Console
+
+from image_builder import build_site, report
+from image_builder.commands.arguments import AsJson
+from image_builder.ending import explained, print_json
+
+app = typer.Typer(help="Set up, take down or find an engine.", no_args_is_help=True)
+
+
+@app.command()
+def up() -> None:
+    """Set up what this machine lacks.
+
+    That can be an engine, emulators, a registry on this machine, and sample base images. Needs root.
+    """
+    with explained(), tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
+        build_site.set_up(Path(folder), report.Steps(Console(highlight=False)))
+
+
+@app.command()
+def down() -> None:
+    """Take away everything that "up" brought.
+
+    An engine of the machine's own stays as it is. Needs root.
+    """
+    with explained(), tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
+        build_site.take_down(Path(folder), report.Steps(Console(highlight=False)))
+
+
+@app.command()
+def status(as_json: AsJson = False) -> None:
+    """Tell which engine builds here.
+
+    Shows its address, its version, and the platforms that it can build for.
+    """
+    with explained(as_json=as_json):
+        engine = engines.find()
+        found = {
+            "docker_host": engine.docker_host,
+            "version": engine.version,
+            "builder": engine.builder,
+            "buildx": engine.buildx,
+            "native": str(engine.native),
+            "platforms": [str(platform) for platform in engines.runnable(engine)],
+        }
+        if as_json:
+            print_json({**found, "error": None})
+        else:
+            report.show_engine(Console(highlight=False), found)
+
+
+@app.command()
+def env() -> None:
+    """Print settings for the docker command.
+
+    A shell takes them with: eval "$(image-builder engine env)"
+    """
+    with explained():
+        engine = engines.find()
+        variables = {"DOCKER_HOST": engine.docker_host, "BUILDX_BUILDER": engine.builder}
+        for name, value in variables.items():
+            if value:
+                typer.echo(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,36 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""One request in this process: fetched, planned, built, and nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
+from ansible_collections.sodalite.image_builder.plugins.module_utils.images import Report, build_images
+
+from image_builder import build_site
+from image_builder.live import Progress
+
+
+def carry_out(document: Mapping[str, Any], progress: Progress, *, plan_only: bool = False) -> Report:
+    """Build the images of a checked ``document``, or only plan them.
+
+    Raises ``BuilderError`` where nothing could be built; an image's own failure is in the report.
+    """
+    build_site.make_named_sample(document)
+    fetched = fetch_source(document["source"], document.get("custom_workdir"), progress.line)
+    try:
+        for warning in fetched.tree.warnings:
+            progress.line(f"warning: {warning}")
+        return build_images(
+            document["target"],
+            document.get("options"),
+            workspace=fetched.workspace,
+            source=None,
+            plan_only=plan_only,
+            report=progress.line,
+            watch=progress.watch,
+        )
+    finally:
+        remove_source(fetched.workspace)
