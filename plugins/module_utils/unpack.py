@@ -106,7 +106,8 @@ class _Unpacking:
         self._body = body
         self._folder = folder
         self._folders = {""}
-        self._size = 0
+        self._announced = 0
+        self._written = 0
         self._newest = 0
         space = os.statvfs(folder)
         self._room = int(space.f_bavail * space.f_frsize * DISK_SHARE)
@@ -160,11 +161,12 @@ class _Unpacking:
         self._newest = max(self._newest, time)
 
     def _file(self, name: str, member: tarfile.TarInfo, time: int, content: Iterator[bytes]) -> None:
-        self._charge(member.size)
+        self._check_room(member.size)
         path = self._place(name)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "wb") as file:
             for chunk in content:
+                self._check_ratio(len(chunk))
                 file.write(chunk)
             file.flush()
             # Whoever builds can read it; no special bits.
@@ -223,12 +225,15 @@ class _Unpacking:
             os.unlink(path)
         return path
 
-    def _charge(self, size: int) -> None:
-        self._size += size
-        if self._size > self._room:
+    def _check_room(self, size: int) -> None:
+        self._announced += size
+        if self._announced > self._room:
             raise _too_large("there is not enough space for what it holds")
-        if self._size > MODEST_SIZE and self._size > HIGHEST_RATIO * max(self._body.size, 1):
-            raise _too_large(f"it would unpack to more than {HIGHEST_RATIO} times its size")
+
+    def _check_ratio(self, size: int) -> None:
+        self._written += size
+        if self._written > MODEST_SIZE and self._written > HIGHEST_RATIO * self._body.size:
+            raise _too_large(f"it unpacks to more than {HIGHEST_RATIO} times its size")
 
 
 def _safe_name(name: str) -> str:

@@ -315,14 +315,23 @@ def zeros(size: int) -> tarfile.TarInfo:
     return member("zeros", size=size)[0]
 
 
-def test_ten_gigabytes_out_of_a_few_kilobytes_are_refused_before_they_are_written(
+def test_ten_gigabytes_out_of_a_few_kilobytes_are_refused_long_before_they_are_written(
     fetch: Fetch, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unpack, "DISK_SHARE", 1000)  # the ratio alone must do
+    monkeypatch.setattr(unpack, "MODEST_SIZE", 1 << 20)
     bomb = bz2.compress(GOOD[:1024] + zeros(10 << 30).tobuf() + bytes(64 << 20))
     assert len(bomb) < 4096
     refused(fetch, bomb, "archive_too_large", "200 times its size")
-    assert not os.path.exists(os.path.join(workspace.context, "zeros"))
+    assert os.path.getsize(os.path.join(workspace.context, "zeros")) < 4 << 20
+
+
+def test_what_is_large_but_not_packed_small_is_unpacked(
+    fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpack, "MODEST_SIZE", 1 << 10)
+    tree = fetch(tar(member("large", bytes(8 << 20)), DOCKERFILE))
+    assert os.path.getsize(os.path.join(tree.context, "large")) == 8 << 20
 
 
 def test_many_small_files_count_together(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,6 +351,7 @@ def test_what_does_not_fit_the_disk_is_refused_before_it_is_written(
 
 def test_a_sparse_file_counts_with_its_holes(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unpack, "DISK_SHARE", 1000)
+    monkeypatch.setattr(unpack, "MODEST_SIZE", 1 << 20)
     records = {"GNU.sparse.map": "0,1", "GNU.sparse.size": str(10 << 30), "GNU.sparse.numblocks": "1"}
     refused(fetch, tar(DOCKERFILE, member("a", b"x", pax_headers=records)), "archive_too_large")
 
