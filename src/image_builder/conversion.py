@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
 from image_builder.inputs import parse
 
 Format = Literal["yaml", "json"]
+_WIDTH = 110
 _SUFFIXES: Mapping[str, Format] = {".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 
 
@@ -46,14 +48,16 @@ def convert(paths: Sequence[Path], to: Format | None, output: Path | None) -> li
             continue
         if target in found:
             faults.append(f"{source}: becomes {target}, as {found[target].source} does")
-        elif target.exists() and target.read_text(encoding="utf-8") != conversion.text:
+        elif target.exists() and target.read_bytes() != conversion.text.encode():
             faults.append(f"{target}: exists, and is not overwritten; name another folder for the output")
         found[target] = conversion
     if faults:
         raise ParameterError(faults)
     for conversion in found.values():
         conversion.target.parent.mkdir(parents=True, exist_ok=True)
-        conversion.target.write_text(conversion.text, encoding="utf-8")
+        if not conversion.target.exists():
+            with conversion.target.open("x", encoding="utf-8") as file:
+                file.write(conversion.text)
     return list(found.values())
 
 
@@ -81,9 +85,13 @@ def _written(document: Any, to: Format, source: Path) -> str:
     _check(document, "", faults)
     if faults:
         raise ParameterError([f"{source}: {fault}" for fault in faults])
-    if to == "json":
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, explicit_start=True, width=110)
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    if to == "yaml":
+        # PyYAML reads an unusual line break that it wrote as it is as a space; escaped it stays.
+        readable = not any(character in text for character in "\x85\u2028\u2029")
+        text = yaml.safe_dump(
+            document, sort_keys=False, allow_unicode=readable, explicit_start=True, width=_WIDTH
+        )
     return text
 
 
@@ -97,10 +105,10 @@ def _check(value: Any, path: str, faults: list[str]) -> None:
     elif isinstance(value, list):
         for number, item in enumerate(value):
             _check(item, f"{path}[{number}]", faults)
-    elif not isinstance(value, (str, int, float, bool, type(None))) or value in (_INFINITE, -_INFINITE):
+    elif isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            faults.append(f"{path or 'the document'}: has half of a character")
+    elif not isinstance(value, (int, float, type(None))) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
         faults.append(f"{path or 'the document'}: {value} has no form in JSON; quote it to make it text")
-    elif value != value:
-        faults.append(f"{path or 'the document'}: .nan has no form in JSON; quote it to make it text")
-
-
-_INFINITE = float("inf")

@@ -14,6 +14,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.parameters 
 
 #: The inputs of the service template.
 NAMES = ("source", "target", "options", "custom_workdir")
+_MOST_VALUES = 1_000_000
 
 
 def parse(path: Path) -> Any:
@@ -21,10 +22,13 @@ def parse(path: Path) -> Any:
     text = path.read_bytes()
     try:
         # JSON has forms that YAML reads otherwise, and its own messages point at the place.
-        return json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        document = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "YAML"
-        raise ParameterError([f"{path}: is not {kind}: {' '.join(str(error).split())}"]) from None
+        raise ParameterError([f"{path}: is not {kind}: {_said(error)}"]) from None
+    if not _is_bounded(document):
+        raise ParameterError([f"{path}: says more than {_MOST_VALUES} things, or repeats itself without end"])
+    return document
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -40,6 +44,27 @@ def load(path: Path) -> dict[str, Any]:
     if faults:
         raise ParameterError(faults)
     return document
+
+
+def _said(error: Exception) -> str:
+    """What is wrong and where, without the line itself, which may hold a password."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{error.problem}: line {mark.line + 1} column {mark.column + 1}"
+    return " ".join(str(error).split())
+
+
+def _is_bounded(document: Any) -> bool:
+    """Whether it can be walked through: aliases make a few lines of YAML endless, or nearly so."""
+    waiting, count = [document], 0
+    while waiting and count <= _MOST_VALUES:
+        value = waiting.pop()
+        count += 1
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return not waiting
 
 
 def _unknown(key: Any) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -72,3 +73,5 @@ def env() -> None:
         for name, value in variables.items():
             if value:
                 typer.echo(f"export {name}={shlex.quote(value)}")
+        if shutil.which("docker") is None:
+            typer.echo(f'export PATH="$PATH":{shlex.quote(engines.PRIVATE_PREFIX)}/usr/bin')

@@ -6,7 +6,7 @@ import json
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.progress import Reader
+from ansible_collections.sodalite.image_builder.plugins.module_utils.progress import Event, Reader
 
 NAMES = {"image-0": "team/app:1", "image-1": "team/app:2"}
 
@@ -150,3 +150,44 @@ def test_a_long_step_is_told_in_one_short_line() -> None:
     assert len(told) == 1
     assert "\n" not in told[0]
     assert len(told[0]) == 160
+
+
+def watched(*events: dict[str, Any], names: Optional[dict[str, str]] = None) -> tuple[list[Event], list[str]]:
+    seen: list[Event] = []
+    told: list[str] = []
+    reader = Reader(names or NAMES, told.append, seen.append)
+    for line in stream(list(events), None):
+        reader.feed(line)
+    return seen, told
+
+
+def test_a_watcher_gets_steps_as_events_with_image_and_platform_and_no_lines() -> None:
+    seen, told = watched(*STEPS, *FAILED)
+    assert told == []
+    assert seen == [
+        Event("team/app:1", "linux/arm64", "started", "2/2 RUN make"),
+        Event("team/app:2", "", "done", "2/2 COPY a /", 0.75),
+        Event("team/app:1", "linux/arm64", "failed", "2/2 RUN make", 3.5),
+    ]
+
+
+def test_a_step_that_two_images_share_is_told_for_each_and_once_only() -> None:
+    shared = [vertex(f"[image-{number} build 1/3] RUN make", started=at(1)) for number in (0, 1)]
+    seen, _ = watched({"vertexes": shared}, {"vertexes": shared})
+    assert seen == [Event(f"team/app:{n}", "", "started", "build 1/3 RUN make") for n in (1, 2)]
+
+
+def test_a_step_on_the_builder_s_own_platform_belongs_to_the_platform_it_builds_for() -> None:
+    seen, _ = watched({"vertexes": [vertex("[image-0 linux/amd64->arm/v7 tools 1/2] RUN cc", started=at(1))]})
+    assert seen == [Event("team/app:1", "linux/arm/v7", "started", "tools 1/2 RUN cc")]
+
+
+def test_a_step_that_another_one_s_failure_cancelled_is_not_told_as_failed() -> None:
+    cancelled = vertex(RUN, started=at(1), completed=at(2), error="Canceled: context canceled")
+    assert watched({"vertexes": [cancelled]})[0] == []
+
+
+def test_with_one_image_steps_without_a_target_are_that_image_s() -> None:
+    one = {"image-0": "team/app:1"}
+    seen, _ = watched({"vertexes": [vertex("exporting to image", started=at(1))]}, names=one)
+    assert seen == [Event("team/app:1", "", "started", "exporting to image")]
