@@ -7,7 +7,7 @@ import base64
 import ctypes
 import os
 import secrets
-import stat
+import subprocess
 import tempfile
 import threading
 import time
@@ -22,7 +22,6 @@ _CHUNK = 1 << 20
 _PR_SET_CHILD_SUBREAPER = 36
 # The places of a home folder where programs keep credentials, caches and temporary files.
 _HOME = (".docker", ".ansible", ".cache", ".config", ".opera", ".ssh", ".gnupg", ".local/share")
-_SKIPPED = {"pip", "uv", "mypy", "ruff", "molecule", "node", "__pycache__"}
 
 
 def new_secret() -> str:
@@ -72,15 +71,18 @@ class Watch:
         ]
         assert not files, f"a secret was left in {files}"
 
-    def _files(self) -> Iterator[Path]:
-        for folder in self.folders:
-            yield from _files_under(folder, 0)
-        for folder in {Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")}:
-            yield from _files_under(folder, self.since)
+    def _files(self) -> set[Path]:
+        """The files that changed since the beginning, where programs may put what they should not."""
         home = Path.home()
-        for name in _HOME:
-            yield from _files_under(home / name, self.since)
-        yield from (path for path in home.glob(".*") if path.is_file() and _changed(path) >= self.since)
+        places = [
+            *(*self.folders, Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")),
+            *(home / name for name in _HOME),
+            *(path for path in home.glob(".*") if path.is_file()),
+        ]
+        argv = ["find", *(str(path) for path in places if path.exists())]
+        argv += ["-xdev", "-type", "f", "-newerct", f"@{self.since}", "-print0"]
+        found = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        return {Path(os.fsdecode(name)) for name in found.stdout.split(b"\0") if name}
 
 
 def assert_nothing_left(tmp: Path) -> None:
@@ -179,25 +181,6 @@ def _until_gone(seconds: float = 5) -> dict[int, str]:
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.1)
-
-
-def _changed(path: Path) -> float:
-    try:
-        return path.lstat().st_ctime
-    except OSError:
-        return 0
-
-
-def _files_under(folder: Path, since: float) -> Iterator[Path]:
-    for parent, names, files in os.walk(folder):
-        names[:] = [name for name in names if name not in _SKIPPED]
-        for name in files:
-            try:
-                status = os.lstat(os.path.join(parent, name))
-            except OSError:
-                continue
-            if stat.S_ISREG(status.st_mode) and status.st_ctime >= since:
-                yield Path(parent, name)
 
 
 def _holds(data: bytes, marks: list[bytes]) -> bool:
