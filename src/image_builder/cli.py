@@ -5,7 +5,12 @@ from __future__ import annotations
 
 import typer
 
-from image_builder.commands import build, convert, deploy, engine, inspect, plan
+from image_builder.commands.build import build
+from image_builder.commands.convert import convert
+from image_builder.commands.deploy import deploy
+from image_builder.commands.engine import app as engine
+from image_builder.commands.inspect import inspect
+from image_builder.commands.plan import plan
 
 app = typer.Typer(
     name="image-builder",
@@ -17,12 +22,12 @@ app = typer.Typer(
     # Typer's tracebacks print the values of variables, and passwords are among them.
     pretty_exceptions_enable=False,
 )
-app.command()(build.build)
-app.command()(plan.plan)
-app.command()(deploy.deploy)
-app.command()(convert.convert)
-app.command()(inspect.inspect)
-app.add_typer(engine.app, name="engine")
+app.command()(build)
+app.command()(plan)
+app.command()(deploy)
+app.command()(convert)
+app.command()(inspect)
+app.add_typer(engine, name="engine")
 
 
 def main() -> None:

@@ -79,8 +79,12 @@ def show_plan(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
     for image in images:
         word, style = ("to build", "yellow") if image["state"] == "pending" else _STATES[image["state"]]
         heading = Text.assemble((image["reference"], "bold"), ": ", (word, style), f", {image['reason']}")
-        console.print(heading, soft_wrap=True)
-        console.print(_aligned(map(_planned_base, _by_platform(image["bases"]))), soft_wrap=True)
+        print_text(console, heading)
+        platforms = [entry["platform"] for entry in image["platforms"]]
+        print_text(console, Text(f"  for {', '.join(platforms)}"))
+        rows = [_planned_base(base, platforms) for base in _by_platform(image["bases"])]
+        if rows:
+            console.print(_aligned(rows), soft_wrap=True)
 
 
 def show_manifest(console: Console, found: Mapping[str, Any]) -> None:
@@ -138,15 +142,14 @@ def _by_platform(bases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _planned_base(base: Mapping[str, Any]) -> tuple[str, ...]:
-    stage = base["stage_name"] or base["stage"]
-    reference = base["reference"] + (f" (for {base['original']})" if base["overridden"] else "")
+def _planned_base(base: Mapping[str, Any], platforms: Sequence[str]) -> tuple[str, ...]:
+    """The cells for one base, with its platforms where it does not serve all of the image's."""
     return (
         f"line {base['line']}",
-        f"stage {stage}",
-        reference,
+        f"stage {base['stage_name'] or base['stage']}",
+        base["reference"] + (f" (for {base['original']})" if base["overridden"] else ""),
         _short(base["digest"]),
-        ", ".join(base["platforms"]),
+        "" if base["platforms"] == platforms else ", ".join(base["platforms"]),
     )
 
 
@@ -158,7 +161,9 @@ def _aligned(rows: Iterable[Sequence[str | Text]]) -> Text:
     for row in cells:
         for cell, width in zip(row[:-1], widths, strict=False):
             cell.pad_right(width - cell.cell_len)
-        lines.append(Text("  ").append_text(Text("  ").join(row)))
+        line = Text("  ").append_text(Text("  ").join(row))
+        line.rstrip()
+        lines.append(line)
     return Text("\n").join(lines)
 
 

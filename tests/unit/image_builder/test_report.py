@@ -90,6 +90,17 @@ def test_a_plan_says_what_is_built_why_and_on_which_bases() -> None:
     report.show_plan(Console(file=file, width=80), [planned])
     assert [" ".join(line.split()) for line in file.getvalue().splitlines()] == [
         "registry.example.org/team/app:1.2: to build, it is new",
-        "line 3 stage build debian:bookworm (for alpine:3.18) 0123456789ab linux/amd64, linux/arm64",
+        "for linux/amd64, linux/arm64",
+        "line 3 stage build debian:bookworm (for alpine:3.18) 0123456789ab",
         "line 9 stage 1 alpine:3.18 0123456789ab linux/amd64",
+    ]
+
+
+def test_a_plan_without_base_images_is_no_more_than_its_state() -> None:
+    file = io.StringIO()
+    planned = image(reference="registry.example.org/app:1", bases=[], state="unchanged", reason="it is there")
+    report.show_plan(Console(file=file, width=80), [planned])
+    assert file.getvalue().splitlines() == [
+        "registry.example.org/app:1: unchanged, it is there",
+        "  for linux/amd64, linux/arm64",
     ]
