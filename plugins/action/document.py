@@ -24,13 +24,17 @@ from ansible_collections.sodalite.image_builder.plugins.plugin_utils.door import
 class ActionModule(ActionBase):  # type: ignore[misc]
     """Runs on the controller only; there is no module behind it."""
 
-    _VALID_ARGS: frozenset[str] = frozenset()
+    _VALID_ARGS: frozenset[str] = frozenset({"deleting"})
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         """The result, not logged: ``source``, ``target``, ``options``, ``custom_workdir``, ``references``."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         raw = {name: _plain((task_vars or {}).get(name)) for name in ("source", "target", "options")}
+        # What was never built must be removable however wrong its document is.
+        if self._task.args.get("deleting") and not _deletes_images(raw["options"]):
+            result.update(changed=False, references=[])
+            return result
         try:
             _, checked, _ = check_document(raw["source"], raw["target"], raw["options"])
         except BuilderError as error:
@@ -49,6 +53,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             references=[str(reference) for image in checked.images for reference in image.references],
         )
         return result
+
+
+def _deletes_images(options: Any) -> bool:
+    return isinstance(options, dict) and options.get("delete_images") is True
 
 
 def _plain(value: Any) -> Any:

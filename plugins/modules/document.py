@@ -16,6 +16,13 @@ description:
   - >-
     Secrets given as V({env: NAME}) or V({file: PATH}) are read here, on the controller. The result is
     hidden from all output.
+options:
+  deleting:
+    description:
+      - Whether the document is read to remove its images. Then, unless its C(options.delete_images) is true,
+        it is not checked, and RV(references) is empty.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Can run in check mode, and does the same there.

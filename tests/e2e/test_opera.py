@@ -65,3 +65,13 @@ def test_a_failed_deployment_succeeds_when_it_is_resumed_after_the_cause_is_gone
     (tmp_path / "moved").rename(tmp_path / "repository")
 
     machine.build_ok("opera", wanted, "--resume", "--force")
+
+
+def test_a_deployment_that_failed_over_its_document_can_be_undone(
+    machine: Machine, wanted: dict[str, Any]
+) -> None:
+    wanted["source"]["git_repo"]["urll"] = wanted["source"]["git_repo"].pop("url")
+    machine.build_fails("opera", wanted, "source.git_repo.urll")
+
+    undeployed = machine.opera("undeploy", "--resume", "--force")
+    assert undeployed.status == 0, undeployed.output
