@@ -14,7 +14,7 @@ from tests.site.engine import Engine
 from tests.site.git_servers import http_git_server, ssh_git_server
 from tests.site.leaks import new_secret
 from tests.site.registry import Registry, outer_address, registry
-from tests.site.repositories import GENERIC_REPO, GENERIC_REPO_2, repository
+from tests.site.repositories import CONTEXTS, DOCKERFILES, GENERIC_REPO, GENERIC_REPO_2, repository
 from tests.site.run import Machine
 
 
@@ -36,6 +36,8 @@ def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitSite]:
     folder = tmp_path_factory.mktemp("git")
     repository(folder / "generic_repo.git", GENERIC_REPO, bare=True)
     repository(folder / "generic-repo-2.git", GENERIC_REPO_2, bare=True)
+    for name, files in CONTEXTS.items():
+        repository(folder / f"{name}.git", files, bare=True)
     account = ("reader", new_secret())
     with (
         http_git_server(folder) as public,
@@ -43,6 +45,17 @@ def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitSite]:
         ssh_git_server(folder, tmp_path_factory.mktemp("sshd")) as ssh,
     ):
         yield GitSite(public.url, private.url, account, ssh.url, ssh.key, ssh.known_hosts)
+
+
+@pytest.fixture(scope="session")
+def dockerfiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample Dockerfiles that come by themselves, in a folder to serve."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, text in DOCKERFILES.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(scope="session")

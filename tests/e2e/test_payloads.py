@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from tests.e2e.conftest import GitSite
 from tests.site import payloads
 from tests.site.engine import Engine
+from tests.site.files import file_server
 from tests.site.images import Image
 from tests.site.leaks import new_secret
 from tests.site.registry import Registry, registry
@@ -126,3 +128,50 @@ def test_variants_have_their_own_platforms(
     for platform in FOUR:
         assert other.base(platform) == "python:3.8-alpine"
         other.assert_runs_as(platform)
+
+
+@pytest.fixture
+def make_with_files(
+    empty_registry: Registry, git: GitSite, dockerfiles: Path, machine: Machine
+) -> Iterator[MakeDocument]:
+    """Documents whose Dockerfile comes by itself, from an open server or one that asks for a password."""
+    account = ("username", new_secret())
+    machine.secrets += [empty_registry.password, git.account[1], account[1]]
+    with (
+        file_server(dockerfiles) as public,
+        file_server(dockerfiles, username=account[0], password=account[1]) as private,
+    ):
+
+        def made(name: str) -> dict[str, Any]:
+            logs_in = name == "dockerfile_subdir_context"
+            return payloads.payload(
+                name,
+                git=git.private if logs_in else git.public,
+                registry=empty_registry,
+                account=git.account,
+                files=(private if logs_in else public).url,
+                files_account=account,
+            )
+
+        yield made
+
+
+def test_a_dockerfile_by_itself_is_built_with_the_context_that_the_document_names(
+    door: str, machine: Machine, make_with_files: MakeDocument, pushed: Pushed
+) -> None:
+    def files(image: Image) -> list[str]:
+        listed = image.run("/bin/busybox", "find", "/code", "-type", "f").decode().split()
+        return sorted(path.removeprefix("/code/") for path in listed)
+
+    for name in payloads.DOCKERFILE:
+        (reported,) = machine.build_ok(door, make_with_files(name))
+        assert reported["state"] == "success"
+        if door == "opera":
+            machine.forget_deployment()
+    alone, context, subdir = (
+        pushed(f"repository/{name}", "latest") for name in ("no_context", "build-context", "subdir_context")
+    )
+    assert files(alone) == []
+    assert files(context) == [".dockerignore", "app.py", "lib/part.py"]
+    assert files(subdir) == ["Dockerfile", "a.txt"]
+    assert subdir.read("/code/Dockerfile") == "the repository's own\n"

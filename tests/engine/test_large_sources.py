@@ -64,7 +64,7 @@ def content(tmp_path: Path) -> Iterator[Path]:
 
 
 def measured(engine: Engine, folder: Path, source: dict[str, Any], address: str = "") -> dict[str, int]:
-    """What building ``source`` took in bytes: how much the process grew, and what it wrote before the build."""
+    """What building ``source`` took, in bytes: growth of the process, and what it wrote before the build."""
     target = {
         "images": [{"image": f"tests/{uuid.uuid4().hex[:12]}/app"}],
         "registry": {"url": address or engine.registry},

@@ -14,6 +14,9 @@ FOLDER = Path(__file__).parents[1] / "conformance" / "payloads"
 #: The payloads whose source is a git repository.
 GIT = ("git", "git_image_variants", "git_options", "multi_arch", "multi_arch_image_variants")
 
+#: The payloads whose source is a Dockerfile by itself.
+DOCKERFILE = ("dockerfile", "dockerfile_build_context", "dockerfile_subdir_context")
+
 Account = tuple[Any, Any]
 
 
@@ -31,17 +34,28 @@ def registry_parameters(registry: Registry) -> dict[str, Any]:
     return {"url": registry.address, **(account if registry.username else {})}
 
 
-def payload(name: str, *, git: str, registry: Registry, account: Optional[Account] = None) -> dict[str, Any]:
-    """The payload ``name``, with ``git`` (a URL) as the folder of its repositories.
+def payload(
+    name: str,
+    *,
+    git: str,
+    registry: Registry,
+    account: Optional[Account] = None,
+    files: str = "",
+    files_account: Optional[Account] = None,
+) -> dict[str, Any]:
+    """The payload ``name``; ``git`` and ``files`` are the URLs of folders with its repositories and Dockerfiles.
 
-    ``account`` is the username and the password of the git server, for payloads that give one.
+    ``account`` and ``files_account`` are the username and the password of those servers, for
+    payloads that give one.
     """
     made = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    source = made["source"]["git_repo"]
-    source["url"] = f"{git.rstrip('/')}/{source['url'].rpartition('/')[2]}"
-    if "username" in source:
-        assert account is not None, f"{name} needs an account of the git server"
-        source["username"], source["password"] = account
+    for kind, source in made["source"].items():
+        folder, login = (files, files_account) if kind == "dockerfile" else (git, account)
+        parts = 2 if kind == "dockerfile" else 1
+        source["url"] = "/".join([folder.rstrip("/"), *source["url"].split("/")[-parts:]])
+        if "username" in source:
+            assert login is not None, f"{name} needs an account of the server of its {kind}"
+            source["username"], source["password"] = login
     made["target"]["registry"].update(
         {"url": registry.address, "username": registry.username, "password": registry.password}
     )

@@ -46,6 +46,27 @@ RUN uname -m > /arch
     "elsewhere/outside.txt": "must not reach the image\n",
 }
 
+#: The build contexts of the payloads with a Dockerfile by itself, by the name of their repository.
+CONTEXTS = {
+    "generic_docker_build_context": {
+        "app.py": "print('context')\n",
+        "lib/part.py": "PART = 1\n",
+        "secret.txt": "must not reach the image\n",
+        ".dockerignore": "secret.txt\n",
+    },
+    "image-builder-test-files": {
+        "no_context/a.txt": "a\n",
+        "no_context/Dockerfile": "the repository's own\n",
+        "outside.txt": "must not reach the image\n",
+    },
+}
+
+#: Those Dockerfiles, by their path at the address of the payloads.
+DOCKERFILES = {
+    "no_context/Dockerfile": "FROM python:3.6-alpine\nCOPY . /code\nRUN uname -m > /arch\n",
+    "python_build_context/Dockerfile": "FROM python:3.6-alpine\nCOPY . /code\nCOPY app.py /app.py\n",
+}
+
 
 def repository(folder: Path, files: Mapping[str, str], *, bare: bool = False, branch: str = "main") -> str:
     """Make ``folder`` a git repository with one commit of ``files`` (path to text); returns the commit.
