@@ -43,7 +43,7 @@ def payload(
     files: str = "",
     files_account: Optional[Account] = None,
 ) -> dict[str, Any]:
-    """The payload ``name``; ``git`` and ``files`` are the URLs of folders with its repositories and Dockerfiles.
+    """The payload ``name``; ``git`` and ``files`` are URLs of folders with its repositories and Dockerfiles.
 
     ``account`` and ``files_account`` are the username and the password of those servers, for
     payloads that give one.
