@@ -61,6 +61,10 @@ _CAUSES = (
     (r"failed to calculate checksum|not found", "missing_in_context", "Check the paths of this line.", False),
 )
 
+# BuildKit names its own snapshot where the user wants to know the path.
+_NOT_FOUND = re.compile(
+    r'failed to (?:calculate checksum|compute cache key)\b.*?("[^"]*"): not found', re.DOTALL
+)
 # A failed step's command, which BuildKit quotes, is the user's text and tells no cause.
 _COMMAND = re.compile(r'process "(?:[^"\\]|\\.)*"')
 # What the kernel's refusal to start a step's shell or program reads like, in the step's own output.
@@ -82,7 +86,7 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
         if re.search(pattern, cause):
             code, hint, retryable = candidate, advice, again
             break
-    text = message.rstrip(".") + "."
+    text = _NOT_FOUND.sub(r"\1 is not in the build context", message).rstrip(".") + "."
     if step is not None and step.log:
         text += " Its last output was: " + " | ".join(step.log) + "."
     image = names.get(step.target) if step else None

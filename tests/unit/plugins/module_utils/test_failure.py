@@ -147,3 +147,10 @@ def test_trying_again_helps_only_if_it_helps_all() -> None:
     passing, lasting = SourceError("a", "x.", retryable=True), SourceError("b", "y.")
     assert failed_together([passing, passing]).retryable
     assert not failed_together([passing, lasting]).retryable
+
+
+def test_a_missing_path_is_named_without_the_builders_internals() -> None:
+    error = failure(
+        'failed to compute cache key: failed to calculate checksum of ref x::y: "/a b": not found'
+    )
+    assert error.message == '"/a b" is not in the build context.'
