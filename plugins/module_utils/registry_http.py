@@ -220,8 +220,10 @@ class Transport:
                 content = self._read(answer, endpoint)
             except (OSError, http.client.HTTPException) as error:
                 self._drop(connection)
-                # A server may close a connection it no longer wants at any time: that is no failure.
-                if kept and isinstance(error, (ConnectionError, ssl.SSLEOFError)):
+                # A server may close a connection it no longer wants at any time: that is no failure,
+                # unless it had begun to take a file: what becomes of that only the caller knows.
+                gone = isinstance(error, (ConnectionError, ssl.SSLEOFError))
+                if kept and gone and isinstance(body, bytes):
                     continue
                 if self._closed.is_set():
                     raise Cancelled() from None
