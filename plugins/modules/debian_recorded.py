@@ -60,7 +60,10 @@ recorded:
 
 import json
 import os
+import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -92,9 +95,24 @@ def _apt(module: AnsibleModule, *arguments: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # dpkg leaves packages half installed where a signal to this module's process group reaches it.
+        start_new_session=True,
     )
     if done.returncode != 0:
         module.fail_json(msg=f"apt-get {' '.join(arguments)} failed: {done.stdout.strip()}")
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let the block come to its end, whatever signal asks to stop: packages and record belong together."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+    # A function, because what is ignored here would be ignored by apt-get and by services it starts.
+    kept = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
 
 
 def main() -> None:
@@ -114,16 +132,18 @@ def main() -> None:
         wanted = [name for name in module.params["packages"] if name not in bare]
         if wanted and not module.check_mode:
             _apt(module, "update")
-            _apt(module, "install", "--yes", "--no-install-recommends", "--", *wanted)
-            recorded |= _installed() - before
-            record.parent.mkdir(parents=True, exist_ok=True)
-            record.write_text(json.dumps(sorted(recorded)) + "\n")
+            with _undisturbed():
+                _apt(module, "install", "--yes", "--no-install-recommends", "--", *wanted)
+                recorded |= _installed() - before
+                record.parent.mkdir(parents=True, exist_ok=True)
+                record.write_text(json.dumps(sorted(recorded)) + "\n")
         module.exit_json(changed=bool(wanted), recorded=sorted(recorded))
     there = sorted(recorded & before)
     if not module.check_mode:
-        if there:
-            _apt(module, "purge", "--yes", "--", *there)
-        record.unlink(missing_ok=True)
+        with _undisturbed():
+            if there:
+                _apt(module, "purge", "--yes", "--", *there)
+            record.unlink(missing_ok=True)
     module.exit_json(changed=bool(there), recorded=[])
 
 
