@@ -70,6 +70,8 @@ def environment(scratch: Path) -> dict[str, str]:
     return kept | {
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
         "TMPDIR": str(temporary),
+        # Ansible ends at once where the locale is not UTF-8, or came by SSH and is not on this machine.
+        "LC_ALL": "C.UTF-8",
         "ANSIBLE_LOCAL_TEMP": str(temporary),
         "ANSIBLE_REMOTE_TMP": str(temporary),
     }

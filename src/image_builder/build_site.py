@@ -14,7 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import engine
-from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import EngineError, SourceError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import (
+    Cancelled,
+    EngineError,
+    SourceError,
+)
 
 from image_builder import blueprint, follow
 from image_builder.collection import ROOT
@@ -86,22 +90,49 @@ def take_down(scratch: Path, show: Callable[[str], None]) -> None:
     _run_playbook("teardown", "teardown_failed", "Not everything could be taken down", scratch, show)
 
 
+class Tasks:
+    """Tells which task of a playbook runs, if it does so for longer than a moment."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._begun = ""
+
+    def take(self, line: str) -> None:
+        """Take a line of Ansible's output: a task that begins, or what came of it."""
+        match = _TASK.match(line)
+        if match:
+            self._begun = "  " + match[1].replace(" : ", ": ")
+        elif line:
+            self._begun = ""
+
+    def lasts(self) -> None:
+        """Tell the task that has begun and not ended, once."""
+        if self._begun:
+            self._show(self._begun)
+            self._begun = ""
+
+
 def _run_playbook(name: str, code: str, failure: str, scratch: Path, show: Callable[[str], None]) -> None:
     log = scratch / f"{name}.log"
 
-    def task(line: str) -> None:
-        match = _TASK.match(line)
-        if match:
-            show("  " + match[1].replace(" : ", ": "))
-
-    status = follow.run(
-        [*blueprint.program("ansible-playbook"), f"sodalite.image_builder.{name}"],
-        env=blueprint.environment(scratch) | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "0"},
-        cwd=scratch,
-        log=log,
-        followed=log,
-        show=task,
-    )
+    tasks = Tasks(show)
+    try:
+        status = follow.run(
+            [*blueprint.program("ansible-playbook"), f"sodalite.image_builder.{name}"],
+            # Without the skipped ones, Ansible would name each task only when it has ended.
+            env=blueprint.environment(scratch)
+            | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1"},
+            cwd=scratch,
+            log=log,
+            followed=log,
+            show=tasks.take,
+            idle=tasks.lasts,
+        )
+    except Cancelled:
+        raise Cancelled(
+            hint="Some of it is done. Run this again to go on, or take away what is there with: "
+            "image-builder engine down"
+        ) from None
     if status:
         text = log.read_text(encoding="utf-8", errors="replace")
         said = _FAILURE.findall(text)

@@ -58,7 +58,7 @@ def _ended(error: BuilderError, as_json: bool, wrong_input: int) -> typer.Exit:
             print_error(fault)
         return typer.Exit(wrong_input)
     if isinstance(error, Cancelled) and error.code == "cancelled":
-        Console(stderr=True).print("Interrupted. Nothing was left behind.")
+        print_text(Console(stderr=True), Text(f"Interrupted. {error.hint or 'Nothing was left behind.'}"))
         return typer.Exit(CANCELLED)
     print_error(str(error))
     return typer.Exit(FAILED)

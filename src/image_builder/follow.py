@@ -22,9 +22,11 @@ def run(
     log: Path,
     followed: Path,
     show: Callable[[str], None],
+    idle: Callable[[], None] = lambda: None,
 ) -> int:
     """Run ``argv``, its output going to ``log``, and give ``show`` each line that appears in ``followed``.
 
+    ``idle`` is called when some time has passed without a line.
     Returns the exit status. Whatever ends this call, such as ``Cancelled``, the program and
     all that it started in its process group have ended by then.
     """
@@ -49,6 +51,8 @@ def run(
                     show(line)
                 if ended:
                     return child.returncode
+                if not whole:
+                    idle()
                 time.sleep(_POLL_SECONDS)
         finally:
             _end_group(child)

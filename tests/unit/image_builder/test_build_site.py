@@ -73,3 +73,17 @@ def test_a_place_that_cannot_be_written_is_an_error_that_names_it(
     monkeypatch.setattr(build_site, "SAMPLE", place)
     with pytest.raises(SourceError, match=str(place)):
         build_site.make_sample_repository()
+
+
+def test_a_task_is_told_when_it_lasts_and_not_when_it_is_over_at_once() -> None:
+    told: list[str] = []
+    tasks = build_site.Tasks(told.append)
+    tasks.lasts()
+    for line in ("TASK [sodalite.image_builder.engine : Quick] ***", "ok: [localhost]", ""):
+        tasks.take(line)
+    tasks.take("TASK [sodalite.image_builder.engine : Download it] ***")
+    tasks.lasts()
+    tasks.lasts()
+    tasks.take("changed: [localhost]")
+    tasks.lasts()
+    assert told == ["  engine: Download it"]

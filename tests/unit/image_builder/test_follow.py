@@ -46,6 +46,22 @@ sys.exit(3)
     assert (tmp_path / "log").read_text() == "said\n"
 
 
+def test_silence_is_told_once_the_lines_before_it_were_shown(tmp_path: Path) -> None:
+    program = """
+import os, pathlib, time
+pathlib.Path(os.environ["FOLLOWED"]).write_text("begun\\n")
+while not pathlib.Path("noticed").exists():
+    time.sleep(0.01)
+"""
+    lines: list[str] = []
+
+    def idle() -> None:
+        if lines:
+            (tmp_path / "noticed").touch()
+
+    assert run(program, tmp_path, show=lines.append, idle=idle) == 0
+
+
 def test_what_interrupts_it_ends_the_program_and_its_children(tmp_path: Path) -> None:
     program = """
 import os, pathlib, subprocess, sys, time
