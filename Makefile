@@ -4,18 +4,25 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 export PATH := $(CURDIR)/.venv-dev/bin:$(PATH)
+# Ansible ends at once where the locale is not UTF-8, or came by SSH and is not on this machine.
+export LC_ALL := C.UTF-8
 
 CHECKS := format lint types shell ansible-lint docs unit sanity molecule engine integration e2e
+# What the checks call, apart from what the environments bring.
+PACKAGES := bzip2 ca-certificates git iproute2 openssh-server openssl procps python3-venv shellcheck xz-utils zstd
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 MODULES = $(basename $(notdir $(filter-out %/__init__.py,$(wildcard plugins/modules/*.py))))
 
-.PHONY: help test $(CHECKS) lock run dev site clean
+.PHONY: help test packages $(CHECKS) lock run dev site clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-test: ## Run every check, and say how long each took
+test: packages ## Run every check, and say how long each took
 	@tests/checks $(CHECKS)
+
+packages: ## Install the Debian packages that checks need and this machine lacks
+	@scripts/packages $(PACKAGES)
 
 format: dev ## See that the Python is formatted (ruff)
 	ruff format --check
