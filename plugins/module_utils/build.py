@@ -307,7 +307,7 @@ class _Attempt:
             with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
             ignore = f"{self._plan.source.dockerfile}.dockerignore"
-            if os.path.isfile(ignore):
+            if os.path.isfile(ignore) and not os.path.islink(ignore):
                 shutil.copyfile(ignore, f"{path}.dockerignore")
         return path
 
