@@ -43,7 +43,7 @@ def inject_bases(
     changed = dest is not None and _write(dest, injection.text, only_ask)
     return {
         "changed": changed,
-        "bases": [_base(base) for base in found],
+        "bases": [base.to_dict() for base in found],
         "contexts": dict(injection.contexts),
     }
 
@@ -58,18 +58,6 @@ def _injection(
         return Injection(rewrite(dockerfile, names), {})
     stages = {base.stage for base in overridden}
     return inject(dockerfile, [base for base in found if base.stage in stages], platforms, **scope)
-
-
-def _base(base: Base) -> dict[str, Any]:
-    return {
-        "stage": base.stage,
-        "stage_name": base.stage_name,
-        "line": base.line,
-        "platform": str(base.platform),
-        "original": base.original,
-        "reference": base.reference.familiar,
-        "overridden": base.overridden,
-    }
 
 
 def _write(dest: str, text: str, only_ask: bool) -> bool:

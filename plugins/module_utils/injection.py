@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from .dockerfile import Dockerfile, Stage
 from .errors import DockerfileError
@@ -59,6 +59,18 @@ class Base:
     original: str
     reference: Reference
     overridden: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """The base for results, with ``reference`` in its short form."""
+        return {
+            "stage": self.stage,
+            "stage_name": self.stage_name,
+            "line": self.line,
+            "platform": str(self.platform),
+            "original": self.original,
+            "reference": self.reference.familiar,
+            "overridden": self.overridden,
+        }
 
 
 @dataclass(frozen=True)

@@ -59,16 +59,7 @@ class PlannedBase:
 
     def to_dict(self) -> dict[str, Any]:
         """For results: which stage stands on what, and what the Dockerfile says there."""
-        return {
-            "stage": self.base.stage,
-            "stage_name": self.base.stage_name,
-            "line": self.base.line,
-            "platform": str(self.base.platform),
-            "original": self.base.original,
-            "reference": self.base.reference.familiar,
-            "digest": self.digest,
-            "overridden": self.base.overridden,
-        }
+        return {**self.base.to_dict(), "digest": self.digest}
 
 
 @dataclass(frozen=True)
