@@ -208,7 +208,7 @@ def _plan(
                 [p.base.stage, str(p.base.platform), _platform_digest(lookup, p.base)] for p in planned
             ],
             "other_images": [_base_manifest(lookup, o.reference, o.line).digest for o in draft.others],
-            "platforms": [str(platform) for platform in platforms],
+            "platforms": sorted(str(platform) for platform in platforms),
             "build_args": dict(image.build_args),
             "target": image.target,
             "labels": dict(image.labels),
