@@ -1,5 +1,5 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""A user at a machine: a home folder, a temporary folder, and the doors ansible-playbook and opera.
+"""A user at a machine: a home folder, a temporary folder, and the doors to image-builder.
 
 ``IMAGE_BUILDER_TEST_VENV`` names the environment that holds opera and Ansible (``.venv`` of this repository).
 """
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 VENV = Path(os.environ.get("IMAGE_BUILDER_TEST_VENV", ROOT / ".venv"))
 
 #: The doors of this issue that take a document and answer with images.
-DOORS = ("ansible-playbook", "opera")
+DOORS = ("ansible-playbook", "opera", "image-builder")
 
 _DOCKER_CONFIG = """\
 {
@@ -129,6 +129,9 @@ class Machine:
         if door == "ansible-playbook":
             argv = [door, *arguments, "-e", f"@{inputs}", str(ROOT / "playbooks" / "build.yml")]
             cwd = folder
+        elif door == "image-builder":
+            argv = [door, "build", "--json", *arguments, str(inputs)]
+            cwd = folder
         else:
             if any(traces(secret)[0].decode() in text for secret in self.secrets):
                 self.own.append(self.instance)  # opera keeps its inputs as they are
@@ -145,6 +148,8 @@ class Machine:
         outcome = self.start(door, document, *arguments, env=env).finish()
         if door == "opera":
             images = self._images_of_opera() if outcome.status == 0 else []
+        elif door == "image-builder":
+            images = json.loads(outcome.stdout).get("images", []) if outcome.stdout else []
         else:
             images = self._images_of_playbook()
         return Outcome(outcome.status, outcome.stdout, outcome.stderr, images)
@@ -162,9 +167,10 @@ class Machine:
         """Build ``document`` and assert that it failed with one error that has all the texts of ``says``."""
         outcome = self.build(door, document)
         assert outcome.status != 0, outcome.output
-        errors = [line for line in outcome.output.splitlines() if line.startswith("[ERROR]")]
-        assert len(errors) == 1, outcome.output
-        missing = [text for text in says if text not in errors[0]]
+        errors = [line for line in outcome.output.splitlines() if line.startswith(("[ERROR]", "error: "))]
+        # The command line gives each fault of a document a line of its own.
+        assert len(errors) == 1 or (errors and door == "image-builder"), outcome.output
+        missing = [text for text in says if text not in "\n".join(errors)]
         assert not missing, f"{missing} not in: {errors[0]}"
         # opera ends every failed deployment with a traceback of its own.
         allowed = 1 if door == "opera" else 0
