@@ -77,20 +77,24 @@ _APT = [
 ]
 
 
-def _installed() -> set[str]:
+def _states() -> dict[str, str]:
+    """The state of each package that is there at all, ``i`` when it is installed. Source: dpkg-query(1)."""
     listing = subprocess.run(
         ["dpkg-query", "--show", "--showformat", "${binary:Package} ${db:Status-Abbrev}\n"],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     ).stdout
-    return {line.split()[0] for line in listing.splitlines() if line.split()[1:2] == ["ii"]}
+    states = {line.split()[0]: line.split()[1][1] for line in listing.splitlines() if line.split()[1:]}
+    return {name: state for name, state in states.items() if state not in "nc"}
 
 
 def _apt(module: AnsibleModule, *arguments: str) -> None:
+    # Who runs this module may remove its folder for temporary files when interrupted, before dpkg ends.
+    env = {key: value for key, value in os.environ.items() if key != "TMPDIR"}
     done = subprocess.run(
         [*_APT, *arguments],
-        env={**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
+        env={**env, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -126,19 +130,22 @@ def main() -> None:
     )
     record = Path(module.params["record"])
     recorded = set(json.loads(record.read_text())) if record.exists() else set()
-    before = _installed()
-    bare = {name.split(":", 1)[0] for name in before}
+    before = _states()
+    installed = {name.split(":", 1)[0] for name, state in before.items() if state == "i"}
     if module.params["state"] == "present":
-        wanted = [name for name in module.params["packages"] if name not in bare]
+        wanted = [name for name in module.params["packages"] if name not in installed]
         if wanted and not module.check_mode:
             _apt(module, "update")
             with _undisturbed():
-                _apt(module, "install", "--yes", "--no-install-recommends", "--", *wanted)
-                recorded |= _installed() - before
-                record.parent.mkdir(parents=True, exist_ok=True)
-                record.write_text(json.dumps(sorted(recorded)) + "\n")
+                try:
+                    _apt(module, "install", "--yes", "--no-install-recommends", "--", *wanted)
+                finally:
+                    # Also what a failed installation brought.
+                    recorded |= _states().keys() - before.keys()
+                    record.parent.mkdir(parents=True, exist_ok=True)
+                    record.write_text(json.dumps(sorted(recorded)) + "\n")
         module.exit_json(changed=bool(wanted), recorded=sorted(recorded))
-    there = sorted(recorded & before)
+    there = sorted(recorded & before.keys())
     if not module.check_mode:
         with _undisturbed():
             if there:

@@ -7,7 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 # They stand for apt-get and dpkg-query: a test must not install packages, nor wait for the real ones.
 APT = """#!/bin/sh
@@ -16,40 +20,77 @@ case "$*" in
     trap 'echo ended >>"$STATE/log"; exit 1' TERM
     touch "$STATE/begun"
     until [ -e "$STATE/go" ]; do sleep 0.05; done
-    echo runc >>"$STATE/packages" ;;
+    echo "${TMPDIR-the machine's}" >"$STATE/temporary"
+    sed -i 's/^libc-bin it/libc-bin ii/' "$STATE/packages"
+    echo "runc ii" >>"$STATE/packages"
+    exit "$(cat "$STATE/go")" ;;
 esac
 """
 DPKG_QUERY = """#!/bin/sh
-while read -r name; do echo "$name ii "; done <"$STATE/packages"
+cat "$STATE/packages"
 """
 
 
-def test_a_signal_ends_it_only_when_the_packages_are_installed_and_recorded(tmp_path: Path) -> None:
-    programs = tmp_path / "bin"
-    programs.mkdir()
+@dataclass(frozen=True)
+class Installation:
+    """An installation of runc under way; ``go`` lets apt-get end with a status."""
+
+    module: subprocess.Popen[str]
+    state: Path
+
+    def go(self, status: int) -> list[str]:
+        """The packages on record when it has ended."""
+        (self.state / "new").write_text(str(status))
+        (self.state / "new").rename(self.state / "go")
+        self.module.communicate(timeout=60)
+        return list(json.loads((self.state / "prefix" / "installed.json").read_text()))
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Iterator[Installation]:
     for name, text in (("apt-get", APT), ("dpkg-query", DPKG_QUERY)):
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    (tmp_path / "packages").write_text("libc6\n")
-    record = tmp_path / "prefix" / "installed.json"
-    module = subprocess.Popen(
-        [sys.executable, "-m", "ansible_collections.sodalite.image_builder.plugins.modules.debian_recorded"],
+        (tmp_path / "bin").mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "packages").write_text("libc6 ii\nlibc-bin it\nrunc un\nold rc\n")
+    (tmp_path / "tmp").mkdir()
+    program = "ansible_collections.sodalite.image_builder.plugins.modules.debian_recorded"
+    arguments = {"packages": ["runc"], "record": str(tmp_path / "prefix" / "installed.json")}
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    with subprocess.Popen(
+        [sys.executable, "-m", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "STATE": str(tmp_path)},
+        env={**os.environ, "PATH": path, "STATE": str(tmp_path), "TMPDIR": str(tmp_path / "tmp")},
         text=True,
         start_new_session=True,
+    ) as module:
+        assert module.stdin is not None
+        module.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        module.stdin.close()
+        module.stdin = None
+        deadline = time.monotonic() + 60
+        try:
+            while not (tmp_path / "begun").exists():
+                assert module.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            yield Installation(module, tmp_path)
+        finally:
+            module.kill()
+
+
+def test_a_signal_ends_it_only_when_the_packages_are_installed_and_recorded(
+    installation: Installation,
+) -> None:
+    os.killpg(installation.module.pid, signal.SIGTERM)
+    assert installation.go(0) == ["runc"]
+    assert not (installation.state / "log").exists()
+    assert (installation.state / "temporary").read_text() == "the machine's\n", (
+        "the caller's goes with the caller"
     )
-    assert module.stdin is not None
-    module.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": {"packages": ["runc"], "record": str(record)}}))
-    module.stdin.close()
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "begun").exists():
-        assert module.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(module.pid, signal.SIGTERM)
-    (tmp_path / "go").touch()
-    module.wait(60)
-    assert json.loads(record.read_text()) == ["runc"]
-    assert not (tmp_path / "log").exists()
+
+
+def test_what_a_failed_installation_brought_is_recorded(installation: Installation) -> None:
+    assert installation.go(100) == ["runc"]
+    assert installation.module.returncode == 1
