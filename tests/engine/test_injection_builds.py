@@ -144,6 +144,11 @@ def digest(engine: Engine) -> str:
     return Image(engine, Registry(engine.registry), "library/alpine", "3.18").digest
 
 
+def held(path: Path) -> str:
+    """The text of a file, with the names of sample bases as Dockerfiles write them."""
+    return path.read_text(encoding="utf-8").strip().replace("library/", "")
+
+
 @pytest.mark.parametrize("name", BUILDS)
 def test_what_is_built_stands_on_the_bases_chosen(
     engine: Engine, digest: str, tmp_path: Path, name: str
@@ -169,7 +174,7 @@ def test_what_is_built_stands_on_the_bases_chosen(
     for platform in build.platforms:
         expected = build.expected if platform == BOTH[0] or build.arm is None else build.arm
         root = tmp_path / platform.replace("/", "_")
-        assert {path: (root / path).read_text().strip() for path in expected} == expected
+        assert {path: held(root / path) for path in expected} == expected
 
 
 def test_a_pinned_base_is_pulled_by_its_digest(engine: Engine, digest: str, tmp_path: Path) -> None:
@@ -182,4 +187,4 @@ def test_a_pinned_base_is_pulled_by_its_digest(engine: Engine, digest: str, tmp_
     ]
     injection = inject(dockerfile, pinned, platforms, **scope)
     bake(engine, injection.text, injection.contexts, tmp_path, platforms=BOTH)
-    assert (tmp_path / "linux_arm64/etc/base-mark").read_text().strip() == "alpine:3.18"
+    assert held(tmp_path / "linux_arm64/etc/base-mark") == "alpine:3.18"
