@@ -114,11 +114,11 @@ class Tasks:
 
 def _run_playbook(name: str, code: str, failure: str, scratch: Path, show: Callable[[str], None]) -> None:
     log = scratch / f"{name}.log"
-
+    playbook = blueprint.program("ansible-playbook")
     tasks = Tasks(show)
     try:
         status = follow.run(
-            [*blueprint.program("ansible-playbook"), f"sodalite.image_builder.{name}"],
+            [*playbook, f"sodalite.image_builder.{name}"],
             # Without the skipped ones, Ansible would name each task only when it has ended.
             env=blueprint.environment(scratch)
             | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1"},
@@ -131,7 +131,7 @@ def _run_playbook(name: str, code: str, failure: str, scratch: Path, show: Calla
     except Cancelled:
         raise Cancelled(
             hint="Some of it is done. Run this again to go on, or take away what is there with: "
-            "image-builder engine down"
+            f"{blueprint.program('image-builder')[-1]} engine down"
         ) from None
     if status:
         text = log.read_text(encoding="utf-8", errors="replace")
@@ -139,7 +139,7 @@ def _run_playbook(name: str, code: str, failure: str, scratch: Path, show: Calla
         raise EngineError(
             code,
             f"{failure}: {said[0] if said else text[-2000:]}",
-            hint=f"See all of it with: ansible-playbook sodalite.image_builder.{name}",
+            hint=f"See all of it with: {playbook[-1]} sodalite.image_builder.{name}",
         )
 
 
