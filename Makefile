@@ -7,9 +7,9 @@ export PATH := $(CURDIR)/.venv-dev/bin:$(PATH)
 # Ansible ends at once where the locale is not UTF-8, or came by SSH and is not on this machine.
 export LC_ALL := C.UTF-8
 
-CHECKS := format lint types shell ansible-lint docs unit sanity molecule engine integration e2e
+CHECKS := format lint types shell ansible-lint docs sanity molecule unit engine integration e2e
 # What the checks call, apart from what the environments bring.
-PACKAGES := bzip2 ca-certificates git iproute2 openssh-server openssl procps python3-venv shellcheck xz-utils zstd
+PACKAGES := bzip2 ca-certificates git git-lfs iproute2 openssh-server openssl procps python3-venv shellcheck xz-utils zstd
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
 MODULES = $(basename $(notdir $(filter-out %/__init__.py,$(wildcard plugins/modules/*.py))))
 
@@ -44,7 +44,7 @@ docs: dev ## Check the documentation of the modules, and the changelog
 	antsibull-docs lint-collection-docs --plugin-docs .
 	antsibull-changelog lint
 
-unit: dev ## Test the parts
+unit: dev site ## Test the parts, some with a registry
 	pytest tests/unit
 
 sanity: dev ## Run ansible-test's sanity tests
