@@ -156,6 +156,9 @@ StandardError=append:{log}
 [Install]
 WantedBy=multi-user.target
 """
+# dockerd gives its containerd 15 seconds to open its database and ends without it, which happens after a
+# crash on a busy disk. systemd starts it again by itself.
+_ATTEMPTS = 3
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -225,9 +228,10 @@ class Service:
             # systemd starts it again when it ends, so only time can tell that it will not answer.
             processes.wait_until(self.answers, self.patience)
         else:
-            self._run(self.before)
-            process = processes.start_detached(self.command, {"PATH": self.path, "HOME": self.home}, self.log)
-            processes.wait_until(lambda: self.answers() or process.poll() is not None, self.patience)
+            for _ in range(_ATTEMPTS):
+                if self._start_detached():
+                    break
+                self.end()
         pid = self.pid()
         if pid is None or not self.answers():
             tail = (
@@ -235,6 +239,13 @@ class Service:
             )
             raise RuntimeError(f"it does not answer at {self.ready}; the end of its log {self.log}:\n{tail}")
         return pid
+
+    def _start_detached(self) -> bool:
+        """Start the program once, and wait for it. Returns whether it is still there then."""
+        self._run(self.before)
+        process = processes.start_detached(self.command, {"PATH": self.path, "HOME": self.home}, self.log)
+        processes.wait_until(lambda: self.answers() or process.poll() is not None, self.patience)
+        return process.poll() is None
 
     def end(self) -> None:
         if self.systemd and self.unit.exists():
