@@ -110,7 +110,7 @@ class Machine:
         self.own: list[Path] = []
         self._count = 0
         path = [str(VENV / "bin"), str(Path(engine.buildx).parent), os.environ["PATH"]]
-        kept = {name: os.environ[name] for name in ("DOCKER_HOST", "LANG") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("DOCKER_HOST", "LANG", "LC_ALL") if name in os.environ}
         self.environment = {
             "PATH": os.pathsep.join(path),
             "HOME": str(self.home),
