@@ -12,7 +12,7 @@ from .dockerfile import Dockerfile, parse
 from .errors import DockerfileError
 from .injection import Base, Injection, bases, inject, rewrite
 from .parameters import check_build
-from .platform import Platform
+from .stages import Resolution, resolve_all
 
 
 def inject_bases(
@@ -32,14 +32,15 @@ def inject_bases(
             "no_dockerfile", f"{path} cannot be read: {error.strerror}.", hint="Check path."
         ) from None
     dockerfile = parse(text)
-    platforms = image.platforms or (native,)
-    scope: dict[str, Any] = {
-        "build_args": image.build_args,
-        "build_platform": native,
-        "target": image.target,
-    }
-    found = bases(dockerfile, image.base, platforms, **scope)
-    injection = _injection(dockerfile, found, platforms, scope)
+    resolutions = resolve_all(
+        dockerfile,
+        image.platforms or (native,),
+        build_args=image.build_args,
+        build_platform=native,
+        target=image.target,
+    )
+    found = bases(dockerfile, resolutions, image.base)
+    injection = _injection(dockerfile, resolutions, found)
     changed = dest is not None and _write(dest, injection.text, only_ask)
     return {
         "changed": changed,
@@ -48,16 +49,14 @@ def inject_bases(
     }
 
 
-def _injection(
-    dockerfile: Dockerfile, found: Sequence[Base], platforms: Sequence[Platform], scope: Mapping[str, Any]
-) -> Injection:
+def _injection(dockerfile: Dockerfile, resolutions: Sequence[Resolution], found: Sequence[Base]) -> Injection:
     """Plain references where each stage has one for all platforms, else names and contexts for them."""
     overridden = [base for base in found if base.overridden]
     names = {base.stage: str(base.reference.familiar) for base in overridden}
     if all(names.get(base.stage, base.reference.familiar) == base.reference.familiar for base in found):
         return Injection(rewrite(dockerfile, names), {})
     stages = {base.stage for base in overridden}
-    return inject(dockerfile, [base for base in found if base.stage in stages], platforms, **scope)
+    return inject(dockerfile, resolutions, [base for base in found if base.stage in stages])
 
 
 def _write(dest: str, text: str, only_ask: bool) -> bool:

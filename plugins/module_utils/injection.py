@@ -34,7 +34,7 @@ from .errors import DockerfileError
 from .expansion import shown
 from .platform import Platform
 from .reference import Reference
-from .stages import SCRATCH, Resolution, UsedStage, resolve
+from .stages import SCRATCH, Resolution, UsedStage
 
 Override = Union[str, Mapping[str, Union[str, Mapping[str, str]]]]
 
@@ -100,26 +100,16 @@ class _Rule:
 
 def bases(
     dockerfile: Dockerfile,
+    resolutions: Sequence[Resolution],
     override: Optional[Override],
-    platforms: Sequence[Platform],
-    *,
-    build_args: Mapping[str, str],
-    build_platform: Platform,
-    target: Optional[str] = None,
 ) -> tuple[Base, ...]:
     """The base images of one image, by platform and stage, with ``override`` laid onto them.
 
-    The other parameters are those of ``resolve``. Raises ``DockerfileError``: what ``resolve`` raises,
-    ``override_matches_nothing``, ``override_of_scratch``, ``override_of_stage``,
-    ``override_ambiguous`` or ``override_invalid``.
+    ``resolutions`` holds what the build uses for each of the image's platforms. Raises
+    ``DockerfileError``: ``override_matches_nothing``, ``override_of_scratch``,
+    ``override_of_stage``, ``override_ambiguous`` or ``override_invalid``.
     """
-    resolutions = [
-        resolve(
-            dockerfile, build_args=build_args, platform=platform, build_platform=build_platform, target=target
-        )
-        for platform in platforms
-    ]
-    rules = _rules(dockerfile, override, platforms)
+    rules = _rules(dockerfile, override, [resolution.platform for resolution in resolutions])
     for rule in rules:
         if not any(
             _matches(rule, resolution, used) for resolution in resolutions for used in resolution.stages
@@ -316,28 +306,18 @@ def rewrite(dockerfile: Dockerfile, names: Mapping[int, str]) -> str:
 
 def inject(
     dockerfile: Dockerfile,
+    resolutions: Sequence[Resolution],
     chosen: Sequence[Base],
-    platforms: Sequence[Platform],
-    *,
-    build_args: Mapping[str, str],
-    build_platform: Platform,
-    target: Optional[str] = None,
 ) -> Injection:
     """The text and named contexts with which BuildKit uses the ``chosen`` bases.
 
-    ``chosen`` comes from ``bases``, its references perhaps pinned since; the other parameters are the
-    same as there. Each stage gets a name of its own. BuildKit looks a name up for the platform that
+    ``chosen`` comes from ``bases`` for the same ``resolutions``, its references perhaps pinned since.
+    Each stage gets a name of its own. BuildKit looks a name up for the platform that
     the stage is pulled for; where one such platform needs different bases for different targets, as in
     ``FROM --platform=$BUILDPLATFORM tools:$TARGETARCH``, the name ends in ``$TARGETPLATFORM``.
     A stage that starts from an image on some platforms only stays as written. Raises
     ``DockerfileError`` (code ``base_differs_by_platform``) where neither can give the bases chosen.
     """
-    resolutions = [
-        resolve(
-            dockerfile, build_args=build_args, platform=platform, build_platform=build_platform, target=target
-        )
-        for platform in platforms
-    ]
     prefix = _PREFIX
     while prefix in dockerfile.text:
         prefix += "x"

@@ -27,7 +27,7 @@ from .options import Options
 from .platform import Platform
 from .reference import Reference
 from .registry import Registry
-from .stages import Resolution, UsedImage, resolve
+from .stages import Resolution, UsedImage, resolve_all
 
 #: The annotation of a pushed index (or of a single manifest) that holds the input hash.
 INPUT_HASH = "eu.sodalite.image-builder.input-hash"
@@ -182,14 +182,14 @@ def _located(source: BuildInput, image: Optional[Image] = None) -> Iterator[None
 
 
 def _draft(dockerfile: Dockerfile, image: Image, engine: Engine) -> _Draft:
-    platforms = image.platforms or (engine.native,)
-    scope = _scope(image, engine)
-    resolutions = tuple(resolve(dockerfile, platform=platform, **scope) for platform in platforms)
-    return _Draft(image, resolutions, bases(dockerfile, image.base, platforms, **scope))
-
-
-def _scope(image: Image, engine: Engine) -> dict[str, Any]:
-    return {"build_args": image.build_args, "build_platform": engine.native, "target": image.target}
+    resolutions = resolve_all(
+        dockerfile,
+        image.platforms or (engine.native,),
+        build_args=image.build_args,
+        build_platform=engine.native,
+        target=image.target,
+    )
+    return _Draft(image, resolutions, bases(dockerfile, resolutions, image.base))
 
 
 def _plan(
@@ -198,7 +198,6 @@ def _plan(
     planned = [_planned_base(lookup, base) for base in draft.bases]
     pinned = [replace(p.base, reference=p.base.reference.with_digest(p.digest)) for p in planned]
     image = draft.image
-    platforms = [resolution.platform for resolution in draft.resolutions]
     digest = _input_hash(
         {
             "version": _HASH_VERSION,
@@ -208,7 +207,7 @@ def _plan(
                 [p.base.stage, str(p.base.platform), _platform_digest(lookup, p.base)] for p in planned
             ],
             "other_images": [_base_manifest(lookup, o.reference, o.line).digest for o in draft.others],
-            "platforms": sorted(str(platform) for platform in platforms),
+            "platforms": sorted(str(resolution.platform) for resolution in draft.resolutions),
             "build_args": dict(image.build_args),
             "target": image.target,
             "labels": dict(image.labels),
@@ -217,7 +216,7 @@ def _plan(
             "attestations": [options.provenance, options.sbom],
         }
     )
-    injection = inject(dockerfile, pinned, platforms, **_scope(image, engine))
+    injection = inject(dockerfile, draft.resolutions, pinned)
     return ImagePlan(image, draft.resolutions, tuple(planned), injection, digest)
 
 

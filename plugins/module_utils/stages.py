@@ -9,7 +9,7 @@ and an ARG's default that does not expand is an error.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Optional
 
@@ -77,6 +77,23 @@ class Resolution:
         while used.parent is not None:
             used = by_index[used.parent]
         return used
+
+
+def resolve_all(
+    dockerfile: Dockerfile,
+    platforms: Iterable[Platform],
+    *,
+    build_args: Mapping[str, str],
+    build_platform: Platform,
+    target: Optional[str] = None,
+) -> tuple[Resolution, ...]:
+    """What the builds of one image for each of ``platforms`` use (see ``resolve``)."""
+    return tuple(
+        resolve(
+            dockerfile, build_args=build_args, platform=platform, build_platform=build_platform, target=target
+        )
+        for platform in platforms
+    )
 
 
 def resolve(

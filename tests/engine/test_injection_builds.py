@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile import parse
 from ansible_collections.sodalite.image_builder.plugins.module_utils.injection import Override, bases, inject
 from ansible_collections.sodalite.image_builder.plugins.module_utils.platform import Platform
+from ansible_collections.sodalite.image_builder.plugins.module_utils.stages import resolve_all
 
 from tests.engine.buildkit import bake
 from tests.site.engine import Engine
@@ -156,12 +157,14 @@ def test_what_is_built_stands_on_the_bases_chosen(
     build = BUILDS[name]
     dockerfile = parse(build.text.replace("{digest}", digest))
     platforms = [Platform.parse(platform) for platform in build.platforms]
-    scope: dict[str, Any] = {
-        "build_args": build.build_args,
-        "build_platform": Platform.parse("linux/amd64"),
-        "target": build.target,
-    }
-    injection = inject(dockerfile, bases(dockerfile, build.override, platforms, **scope), platforms, **scope)
+    resolutions = resolve_all(
+        dockerfile,
+        platforms,
+        build_args=build.build_args,
+        build_platform=Platform.parse("linux/amd64"),
+        target=build.target,
+    )
+    injection = inject(dockerfile, resolutions, bases(dockerfile, resolutions, build.override))
     bake(
         engine,
         injection.text,
@@ -179,12 +182,14 @@ def test_what_is_built_stands_on_the_bases_chosen(
 
 def test_a_pinned_base_is_pulled_by_its_digest(engine: Engine, digest: str, tmp_path: Path) -> None:
     dockerfile = parse("FROM alpine\n")
-    scope: dict[str, Any] = {"build_args": {}, "build_platform": Platform.parse("linux/amd64")}
     platforms = [Platform.parse(platform) for platform in BOTH]
+    resolutions = resolve_all(
+        dockerfile, platforms, build_args={}, build_platform=Platform.parse("linux/amd64")
+    )
     pinned = [
         replace(base, reference=base.reference.with_digest(digest))
-        for base in bases(dockerfile, None, platforms, **scope)
+        for base in bases(dockerfile, resolutions, None)
     ]
-    injection = inject(dockerfile, pinned, platforms, **scope)
+    injection = inject(dockerfile, resolutions, pinned)
     bake(engine, injection.text, injection.contexts, tmp_path, platforms=BOTH)
     assert held(tmp_path / "linux_arm64/etc/base-mark") == "alpine:3.18"

@@ -18,6 +18,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.injection i
     rewrite,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.platform import Platform
+from ansible_collections.sodalite.image_builder.plugins.module_utils.stages import resolve_all
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,9 +38,11 @@ def found(
     build_args: Optional[Mapping[str, str]] = None,
     target: Optional[str] = None,
 ) -> tuple[Base, ...]:
-    return bases(
-        parse(text), override, platforms, build_args=build_args or {}, build_platform=AMD, target=target
+    dockerfile = parse(text)
+    resolutions = resolve_all(
+        dockerfile, platforms, build_args=build_args or {}, build_platform=AMD, target=target
     )
+    return bases(dockerfile, resolutions, override)
 
 
 def chosen(text: str, override: Optional[Override], target: Optional[str] = None) -> dict[int, str]:
@@ -304,13 +307,9 @@ def injected(
     platforms: Sequence[Platform] = (AMD, ARM),
     build_args: Optional[Mapping[str, str]] = None,
 ) -> Injection:
-    return inject(
-        parse(text),
-        found(text, override, platforms, build_args),
-        platforms,
-        build_args=build_args or {},
-        build_platform=AMD,
-    )
+    dockerfile = parse(text)
+    resolutions = resolve_all(dockerfile, platforms, build_args=build_args or {}, build_platform=AMD)
+    return inject(dockerfile, resolutions, found(text, override, platforms, build_args))
 
 
 def test_each_stage_gets_a_name_and_a_context_for_each_platform_it_is_pulled_for() -> None:
@@ -335,7 +334,8 @@ def test_pinned_bases_are_injected_with_their_digests() -> None:
     pinned = [
         replace(base, reference=base.reference.with_digest(digest)) for base in found(dockerfile.text, None)
     ]
-    result = inject(dockerfile, pinned, (AMD,), build_args={}, build_platform=AMD)
+    resolutions = resolve_all(dockerfile, (AMD,), build_args={}, build_platform=AMD)
+    result = inject(dockerfile, resolutions, pinned)
     assert result.contexts == {
         "image-builder-base-0::linux/amd64": f"docker-image://docker.io/library/alpine:latest@{digest}"
     }
