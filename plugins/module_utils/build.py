@@ -315,14 +315,13 @@ class _Attempt:
         """An own ``DOCKER_CONFIG``, and the user's contexts and builders where they are used."""
         user = docker_config_folder()
         own = os.path.join(self._folder, "docker")
-        os.makedirs(own, mode=0o700, exist_ok=True)
+        os.mkdir(own, 0o700)
         config = docker_config(self._access.logins, self._access.user_config)
         if not engine.docker_host and self._access.user_config.get("currentContext"):
             config["currentContext"] = self._access.user_config["currentContext"]
-        if not os.path.lexists(os.path.join(own, "contexts")) and os.path.isdir(
-            os.path.join(user, "contexts")
-        ):
-            os.symlink(os.path.join(user, "contexts"), os.path.join(own, "contexts"))
+        contexts = os.path.join(user, "contexts")
+        if os.path.isdir(contexts):
+            os.symlink(contexts, os.path.join(own, "contexts"))
         self._write_json(os.path.join("docker", "config.json"), config)
         state = os.environ.get("BUILDX_CONFIG") or os.path.join(user, "buildx")
         env = environment(engine)

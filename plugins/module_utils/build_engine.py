@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from .engine import has_containerd_store
+
 LEAST_ENGINE = (26, 0)
 LEAST_BUILDX = (0, 13)
 # A probe of a daemon that hangs must not hang the set-up.
@@ -69,11 +71,6 @@ def _information(cli: str, host: str = "") -> dict[str, Any]:
     return information if information.get("ServerVersion") else {}
 
 
-def _has_containerd_store(information: dict[str, Any]) -> bool:
-    status = information.get("DriverStatus") or []
-    return any("io.containerd.snapshotter" in str(value) for _, value in status)
-
-
 def private(name: str, reason: str) -> Engine:
     prefix = f"/opt/{name}"
     cli = f"{prefix}/usr/bin/docker"
@@ -126,7 +123,7 @@ def _host(name: str) -> tuple[Optional[Engine], str]:
             running=True,
             version=version,
             buildx_version=buildx_version,
-            containerd_store=_has_containerd_store(information),
+            containerd_store=has_containerd_store(information),
             builder_exists=_output(cli, "buildx", "inspect", name, host=host) is not None,
         ),
         "",

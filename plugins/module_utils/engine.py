@@ -85,7 +85,7 @@ def find(builder: Optional[str] = None) -> Engine:
         if not info:
             tried.append(f"{where}: {failure}")
             continue
-        if builder is None and _has_containerd_store(info):
+        if builder is None and has_containerd_store(info):
             native = Platform.parse(f"{info['OSType']}/{info['Architecture']}")
             return Engine(docker_host, buildx, "", info, native)
         platforms, failure = _platforms(buildx, docker_host, builder or PRIVATE_BUILDER)
@@ -196,7 +196,8 @@ def _info(docker: str, docker_host: str) -> tuple[dict[str, Any], str]:
     return {}, _last_line("\n".join(errors) or result.stderr)
 
 
-def _has_containerd_store(info: Mapping[str, Any]) -> bool:
+def has_containerd_store(info: Mapping[str, Any]) -> bool:
+    """Whether an engine, by its ``GET /info``, keeps images where several platforms fit."""
     status = info.get("DriverStatus") or []
     return any("io.containerd.snapshotter" in str(value) for _, value in status)
 
