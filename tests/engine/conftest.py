@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
-from tests.site.engine import Engine
+from tests.site.engine import Engine, program
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -15,3 +18,22 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def engine() -> Engine:
     return Engine.from_environment()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The home folder and the folder for temporary files of a user who builds with ``engine``."""
+    home, tmp = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    tmp.mkdir()
+    folders = [str(Path(engine.buildx).parent), str(Path(program("docker")).parent), os.environ["PATH"]]
+    for name, value in {
+        "HOME": str(home),
+        "TMPDIR": str(tmp),
+        "DOCKER_HOST": engine.docker_host,
+        "PATH": os.pathsep.join(folders),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return home, tmp

@@ -21,7 +21,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.process imp
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry_images import remove
 
 from tests.site import leaks
-from tests.site.engine import Engine, program
+from tests.site.engine import Engine
 from tests.site.images import Image
 from tests.site.registry import Registry
 from tests.site.repositories import repository
@@ -107,23 +107,12 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(tmp_path: Path, engine: Engine, machine: tuple[Path, Path]) -> Iterator[Site]:
     """A user's machine. Afterwards nothing is left there, and Docker's configuration is what it was."""
-    home, tmp = tmp_path / "home", tmp_path / "tmp"
+    home, tmp = machine
     config = home / ".docker" / "config.json"
-    config.parent.mkdir(parents=True)
+    config.parent.mkdir()
     config.write_text(DOCKER_CONFIG, encoding="utf-8")
-    tmp.mkdir()
-    folders = [str(Path(engine.buildx).parent), str(Path(program("docker")).parent), os.environ["PATH"]]
-    for name, value in {
-        "HOME": str(home),
-        "TMPDIR": str(tmp),
-        "DOCKER_HOST": engine.docker_host,
-        "PATH": os.pathsep.join(folders),
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", None)
     leaks.remember_processes()
     yield Site(engine, tmp_path)
     leaks.assert_nothing_left(tmp)

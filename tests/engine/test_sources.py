@@ -19,7 +19,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch impor
 from ansible_collections.sodalite.image_builder.plugins.module_utils.images import Report, build_images
 
 from tests.site import leaks
-from tests.site.engine import Engine, program
+from tests.site.engine import Engine
 from tests.site.files import FileServer, file_server
 from tests.site.images import Image
 from tests.site.registry import Registry
@@ -101,20 +101,10 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    home, tmp, files = tmp_path / "home", tmp_path / "tmp", tmp_path / "files"
-    for folder in (home, tmp, files):
-        folder.mkdir()
-    folders = [str(Path(engine.buildx).parent), str(Path(program("docker")).parent), os.environ["PATH"]]
-    for name, value in {
-        "HOME": str(home),
-        "TMPDIR": str(tmp),
-        "DOCKER_HOST": engine.docker_host,
-        "PATH": os.pathsep.join(folders),
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", None)
+def site(tmp_path: Path, engine: Engine, machine: tuple[Path, Path]) -> Iterator[Site]:
+    _, tmp = machine
+    files = tmp_path / "files"
+    files.mkdir()
     with file_server(files) as server:
         yield Site(engine, server)
     leaks.assert_nothing_left(tmp)

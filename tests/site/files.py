@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from tests.site.background_server import in_background
 
 _CHUNK = 1 << 20
 
@@ -47,16 +48,9 @@ def file_server(folder: Path, *, username: str = "", password: str = "") -> Iter
         site: FileServer
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
     Handler.site = FileServer(f"http://127.0.0.1:{server.server_port}", folder, username, password)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with in_background(server):
         yield Handler.site
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -14,7 +14,6 @@ import shlex
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Optional
 from urllib.parse import urlsplit
 
+from tests.site.background_server import in_background
 from tests.site.registry import free_port, make_certificate
 
 # Servers know nothing of the configuration of whoever runs the tests.
@@ -97,7 +97,6 @@ def http_git_server(
         site: HttpGitServer
 
     server = ThreadingHTTPServer((host, 0), Handler)
-    server.daemon_threads = True
     if tls:
         tls.mkdir(parents=True, exist_ok=True)
         make_certificate(tls, host)
@@ -106,14 +105,8 @@ def http_git_server(
         server.socket = context.wrap_socket(server.socket, server_side=True)
     url = f"{'https' if tls else 'http'}://{host}:{server.server_port}"
     Handler.site = HttpGitServer(url, folder, username, password, tls / "ca.crt" if tls else None)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with in_background(server):
         yield Handler.site
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):
