@@ -25,7 +25,8 @@ class Target:
     last. ``dockerfile`` is the path of its Dockerfile; ``contexts`` are BuildKit's named contexts
     that stand for the base images there. ``description`` says where the image comes from, in labels
     and annotations under the user's own; ``input_hash`` is an annotation of the whole only.
-    ``attest`` lists the attestations to add.
+    ``attest`` lists the attestations to add. Without ``push`` it is only built, into the build cache;
+    with ``cached`` it comes from there, whatever the image's ``no_cache`` says.
     """
 
     key: str
@@ -38,6 +39,8 @@ class Target:
     input_hash: Mapping[str, str]
     attest: tuple[str, ...]
     source_date_epoch: int
+    push: bool = True
+    cached: bool = False
 
 
 def bake_file(context: str, targets: Sequence[Target]) -> dict[str, Any]:
@@ -82,15 +85,18 @@ def _target(context: str, target: Target) -> dict[str, Any]:
         "labels": {**target.description, **image.labels},
         "annotations": _annotations(target),
         "attest": list(target.attest),
-        "output": ["type=image,push=true,oci-mediatypes=true"],
-        "no-cache": image.no_cache,
+        "output": ["type=image,push=true,oci-mediatypes=true" if target.push else "type=cacheonly"],
+        "no-cache": image.no_cache and not target.cached,
         "pull": image.pull,
         "secret": [
             f"id={name},env={_secret_variable(target, number)}" for number, name in enumerate(image.secrets)
         ],
         "cache-from": [_cache(cache) for cache in image.cache_from],
-        "cache-to": [_cache(cache, mode=f",mode={cache.mode},ignore-error=true") for cache in image.cache_to],
     }
+    if target.push:
+        content["cache-to"] = [
+            _cache(cache, mode=f",mode={cache.mode},ignore-error=true") for cache in image.cache_to
+        ]
     if target.stage is not None:
         content["target"] = target.stage
     return {key: value for key, value in content.items() if value not in ({}, [], False)}

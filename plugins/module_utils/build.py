@@ -2,7 +2,9 @@
 """Carrying out a plan: one bake for all images of a request, pushed by BuildKit.
 
 BuildKit ends a bake at the first error. Then the images that were not to blame are built
-once more, each by itself and all at the same time: what was done comes from the cache.
+once more, each by itself and all at the same time: what was done comes from the cache. Where
+no tag may change unless all images are built, one bake builds them and a second one pushes
+what is in the cache: the docker driver cannot push by digest.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from .access import Access
 from .bake import Target, attestations, bake_file, secret_environment, secrets
@@ -121,6 +123,13 @@ class _Baked:
     error: Optional[BuilderError]
 
 
+class _Step(NamedTuple):
+    """What a bake does of the two."""
+
+    build: bool
+    push: bool
+
+
 class _Attempt:
     """The files and settings that all bakes of one request share."""
 
@@ -146,7 +155,14 @@ class _Attempt:
 
     def build(self, images: Sequence[ImagePlan]) -> list[ImageResult]:
         """Build ``images`` together; after a failure, those not to blame once more by themselves."""
-        baked = self._bake_patiently("all", images)
+        step = _Step(build=True, push=True)
+        if self._options.on_failure == "atomic" and len(images) > 1:
+            error = self._bake_patiently("built", images, _Step(build=True, push=False)).error
+            if error is not None:
+                return [self._unpushed(image, error) for image in images]
+            self._report("all images are built; pushing them")
+            step = _Step(build=False, push=True)
+        baked = self._bake_patiently("all", images, step)
         error = baked.error
         if error is None:
             return baked.results
@@ -154,7 +170,7 @@ class _Attempt:
             return [self._failed(images[0], error)]
         blamed = error.image
         again = [image for image in images if image.image.name != blamed]
-        if self._options.on_failure == "stop":
+        if self._options.on_failure != "continue":
             singles = [self._stopped(image, None if blamed else error) for image in again]
         else:
             self._report(f"failed: {error}" if blamed else "the build failed; building each image by itself")
@@ -164,8 +180,14 @@ class _Attempt:
         return [by_plan.get(id(image)) or self._failed(image, error) for image in images]
 
     def _single(self, number: int, image: ImagePlan) -> ImageResult:
-        baked = self._bake_patiently(f"single-{number}", [image])
+        baked = self._bake_patiently(f"single-{number}", [image], _Step(build=True, push=True))
         return baked.results[0] if baked.error is None else self._failed(image, baked.error)
+
+    def _unpushed(self, image: ImagePlan, error: BuilderError) -> ImageResult:
+        """An image of which nothing was pushed since ``error`` ended the build of all."""
+        if error.image in (None, image.image.name):
+            return self._failed(image, error)
+        return ImageResult(image, "cancelled")
 
     def _stopped(self, image: ImagePlan, error: Optional[BuilderError]) -> ImageResult:
         """An image when another one's failure ended the build: it may have been pushed before."""
@@ -183,7 +205,7 @@ class _Attempt:
         self._ended(image, "failed")
         return ImageResult(image, "failed", error=error)
 
-    def _bake_patiently(self, name: str, images: Sequence[ImagePlan]) -> _Baked:
+    def _bake_patiently(self, name: str, images: Sequence[ImagePlan], step: _Step) -> _Baked:
         """Bake again with growing pauses while the registry fails in a way that passes.
 
         A step that BuildKit has lost stays lost in its cache, so then it is asked once without it.
@@ -191,10 +213,10 @@ class _Attempt:
         end = time.monotonic() + self._options.retry_for
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            baked = self._bake(name, images)
+            baked = self._bake(name, images, step)
             if baked.error is not None and baked.error.code == "step_lost":
                 self._report(f"trying again without the cache: {baked.error}")
-                baked = self._bake(name, images, "--no-cache")
+                baked = self._bake(name, images, step, "--no-cache")
             again = baked.error is not None and baked.error.code == "push_failed"
             if not again or time.monotonic() + pause > end:
                 return baked
@@ -202,9 +224,9 @@ class _Attempt:
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _bake(self, name: str, images: Sequence[ImagePlan], *options: str) -> _Baked:
+    def _bake(self, name: str, images: Sequence[ImagePlan], step: _Step, *options: str) -> _Baked:
         """One bake, with more ``options`` of buildx. The error names the image to blame where it is known."""
-        targets = [self._target(f"image-{number}", image) for number, image in enumerate(images)]
+        targets = [self._target(f"image-{number}", image, step) for number, image in enumerate(images)]
         names = {target.key: target.image.name for target in targets}
         file = self._write_json(f"{name}.json", bake_file(self._plan.source.context, targets))
         metadata = os.path.join(self._folder, f"{name}.metadata.json")
@@ -236,6 +258,8 @@ class _Attempt:
             for image in images:
                 self._ended(image, "failed" if image.image.name == error.image else "cancelled")
             return _Baked([], error)
+        if not step.push:
+            return _Baked([], None)
         with open(metadata, encoding="utf-8") as content:
             digests = {
                 key: entry.get("containerimage.digest", "") for key, entry in json.load(content).items()
@@ -283,7 +307,7 @@ class _Attempt:
         self._ended(image, "success")
         return ImageResult(image, "success", manifest, seconds)
 
-    def _target(self, key: str, image: ImagePlan) -> Target:
+    def _target(self, key: str, image: ImagePlan, step: _Step) -> Target:
         return Target(
             key=key,
             image=image.image,
@@ -295,6 +319,8 @@ class _Attempt:
             input_hash={INPUT_HASH: image.input_hash},
             attest=attestations(self._options),
             source_date_epoch=self._plan.source.committed_at,
+            push=step.push,
+            cached=not step.build,
         )
 
     def _write_dockerfile(self, text: str) -> str:

@@ -65,19 +65,51 @@ class ImagePush:
 
     def carry_out(self, report: Callable[[str], None]) -> list[ImageResult]:
         """Push what is not in the registry yet; an image's failure is in its result."""
+        plans = [(self._plan(image, stored), stored) for image, stored in self._stored]
+        if self._options.on_failure == "atomic":
+            uploads = self._each(plans, self._upload, report)
+            if any(result.error for result in uploads):
+                return [r if r.error else ImageResult(r.plan, "cancelled") for r in uploads]
+        return self._each(plans, self._push, report)
+
+    def _each(
+        self,
+        plans: Sequence[tuple[StoredPlan, StoredImage]],
+        push: Callable[[StoredPlan, StoredImage], Optional[Manifest]],
+        report: Callable[[str], None],
+    ) -> list[ImageResult]:
+        """``push`` for each image that the registry lacks; after a failure only if the others go on."""
         results: list[ImageResult] = []
-        for image, stored in self._stored:
-            plan = self._plan(image, stored)
-            if self._options.on_failure == "stop" and any(result.error for result in results):
+        for plan, stored in plans:
+            if self._options.on_failure != "continue" and any(result.error for result in results):
                 results.append(ImageResult(plan, "cancelled"))
             elif plan.state == "unchanged":
-                report(f"{image.name} is unchanged")
+                report(f"{plan.image.name} is unchanged")
                 results.append(ImageResult(plan, "unchanged", plan.manifest))
             else:
-                report(f"pushing {image.name}")
-                results.append(self._push(plan, stored))
-                report(f"{image.name} {'failed' if results[-1].error else f'pushed as {stored.digest}'}")
+                results.append(self._tried(plan, stored, push, report))
         return results
+
+    def _tried(
+        self,
+        plan: StoredPlan,
+        stored: StoredImage,
+        push: Callable[[StoredPlan, StoredImage], Optional[Manifest]],
+        report: Callable[[str], None],
+    ) -> ImageResult:
+        begun = time.monotonic()
+        try:
+            report(f"pushing {plan.image.name}")
+            found = push(plan, stored)
+        except BuilderError as error:
+            if isinstance(error, Cancelled):
+                raise
+            error.image = plan.image.name
+            report(f"{plan.image.name} failed")
+            return ImageResult(plan, "failed", error=error, seconds=time.monotonic() - begun)
+        if found is not None:
+            report(f"{plan.image.name} pushed as {found.digest}")
+        return ImageResult(plan, "success", found, time.monotonic() - begun)
 
     def _plan(self, image: Image, stored: StoredImage) -> StoredPlan:
         plan = StoredPlan(
@@ -108,35 +140,30 @@ class ImagePush:
                 return None
             raise
 
-    def _push(self, plan: StoredPlan, stored: StoredImage) -> ImageResult:
-        begun = time.monotonic()
+    def _upload(self, plan: StoredPlan, stored: StoredImage) -> None:
+        """Everything but the tags."""
         leading = plan.image.references[0]
-        try:
-            self._registry.check_push(leading)
-            for manifest in stored.manifests:
-                for digest, path in manifest.blobs.items():
-                    self._push_blob(leading, digest, path)
-                if manifest.digest != stored.digest:
-                    push_manifest(
-                        self._registry, leading, manifest.media_type, manifest.body, manifest.digest
-                    )
-            for reference in plan.image.references:
-                push_manifest(self._registry, reference, stored.media_type, stored.body)
-            found = self._registry.manifest(leading, mirrors=False)
-            if found.digest != stored.digest:
-                raise RegistryError(
-                    "push_lost",
-                    f"The registry holds {found.digest} instead of the {stored.digest} that was pushed.",
-                    hint="Run it again; if it stays so, something else pushes this tag.",
-                    retryable=True,
-                    phase="report",
-                )
-        except BuilderError as error:
-            if isinstance(error, Cancelled):
-                raise
-            error.image = plan.image.name
-            return ImageResult(plan, "failed", error=error, seconds=time.monotonic() - begun)
-        return ImageResult(plan, "success", found, time.monotonic() - begun)
+        self._registry.check_push(leading)
+        for manifest in stored.manifests:
+            for digest, path in manifest.blobs.items():
+                self._push_blob(leading, digest, path)
+            if manifest.digest != stored.digest:
+                push_manifest(self._registry, leading, manifest.media_type, manifest.body, manifest.digest)
+
+    def _push(self, plan: StoredPlan, stored: StoredImage) -> Manifest:
+        self._upload(plan, stored)
+        for reference in plan.image.references:
+            push_manifest(self._registry, reference, stored.media_type, stored.body)
+        found = self._registry.manifest(plan.image.references[0], mirrors=False)
+        if found.digest != stored.digest:
+            raise RegistryError(
+                "push_lost",
+                f"The registry holds {found.digest} instead of the {stored.digest} that was pushed.",
+                hint="Run it again; if it stays so, something else pushes this tag.",
+                retryable=True,
+                phase="report",
+            )
+        return found
 
     def _push_blob(self, reference: Reference, digest: str, path: str) -> None:
         """Upload a blob once; other repositories of the target's registry take it from the first."""

@@ -12,7 +12,7 @@ from .faults import Faults
 _BUILDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _CHOICES = {
     "rebuild": ("if_changed", "always"),
-    "on_failure": ("continue", "stop"),
+    "on_failure": ("continue", "stop", "atomic"),
     "provenance": ("off", "min", "max"),
 }
 _LONGEST_SECONDS = 7 * 24 * 3600
@@ -23,10 +23,11 @@ class Options:
     """The options of a request.
 
     ``builder`` names an existing buildx builder. ``rebuild`` is ``if_changed`` or ``always``.
-    ``on_failure`` is ``continue`` (the other images are still built) or ``stop``. ``timeout`` is in
-    seconds, ``None`` for no limit; ``retry_for`` is how many seconds temporary failures are tried
-    again for. ``provenance`` is ``off``, ``min`` or ``max``; ``sbom`` adds a bill of materials.
-    ``delete_images`` removes the pushed images when a deployment is taken down.
+    ``on_failure`` is ``continue`` (the other images are still built), ``stop``, or ``atomic`` (none is
+    pushed before all are built). ``timeout`` is in seconds, ``None`` for no limit; ``retry_for`` is how
+    many seconds temporary failures are tried again for. ``provenance`` is ``off``, ``min`` or ``max``;
+    ``sbom`` adds a bill of materials. ``delete_images`` removes the pushed images when a deployment is
+    taken down.
     """
 
     builder: Optional[str] = None

@@ -134,9 +134,11 @@ options:
         choices: [if_changed, always]
         default: if_changed
       on_failure:
-        description: V(stop) does not build the other images once one has failed.
+        description:
+          - V(continue) builds and pushes the other images when one has failed; V(stop) does not go on.
+          - V(atomic) pushes no image before all of them are built, so that a failing build changes no tag.
         type: str
-        choices: [continue, stop]
+        choices: [continue, stop, atomic]
         default: continue
       timeout:
         description: Time limit for planning and building, in seconds.
@@ -276,7 +278,7 @@ IMAGE = {
 OPTIONS = {
     "builder": {"type": "str"},
     "rebuild": {"type": "str", "choices": ["if_changed", "always"], "default": "if_changed"},
-    "on_failure": {"type": "str", "choices": ["continue", "stop"], "default": "continue"},
+    "on_failure": {"type": "str", "choices": ["continue", "stop", "atomic"], "default": "continue"},
     "timeout": {"type": "float"},
     "retry_for": {"type": "float", "default": 60},
     "provenance": {"type": "str", "choices": ["off", "min", "max"], "default": "off"},

@@ -306,6 +306,27 @@ def test_after_a_failure_the_others_can_be_left_unbuilt(site: Site) -> None:
     assert site.repository("slow") not in site.pushed("slow").registry.repositories()
 
 
+def test_no_tag_moves_unless_all_images_are_built(site: Site) -> None:
+    site.write(Dockerfile='FROM alpine\nARG FAIL=no\nRUN [ "$FAIL" = no ] && date +%N >/app\n')
+    bad = {"image": "bad", "build_args": {"FAIL": "yes"}}
+    options = {"on_failure": "atomic", "provenance": "min"}
+    for good in ({"image": "good"}, {"image": "good", "platforms": BOTH, "no_cache": True}):
+        made = site.build(good, bad, options=options)
+        assert states(made) == ["cancelled", "failed"]
+        assert not {site.repository(name) for name in ("good", "bad")} & {
+            *site.pushed("good").registry.repositories()
+        }
+    # How often the step ran is what it finds in a cache of its own.
+    count = f"--mount=type=cache,sharing=locked,target=/runs,id={site.name} echo >>/runs/n && cp /runs/n /app"
+    site.write(Dockerfile=f"FROM alpine\nRUN {count}\n")
+    good = {"image": "good", "tag": "latest", "tags": ["other"], "platforms": BOTH, "no_cache": True}
+    made = site.build(good, {"image": "bad", "build_args": {"A": "b"}}, options=options)
+    assert states(made) == ["success", "success"]
+    assert site.pushed("good", "other").digest == site.pushed("good").digest
+    runs = {site.pushed("good").run("cat", "/app", platform=platform).count(b"\n") for platform in BOTH}
+    assert max(runs) <= 3
+
+
 def test_an_attested_image_is_unchanged_on_the_second_run(site: Site) -> None:
     site.write(Dockerfile="FROM scratch\nCOPY app /\n", app="x")
     for platforms in (["linux/arm64"], BOTH):

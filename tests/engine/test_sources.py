@@ -309,3 +309,15 @@ def test_a_damaged_layer_of_an_image_is_refused_by_the_registry(site: Site, layo
     assert [result.state for result in report.results] == ["failed", "failed"]
     assert report.results[0].error is not None
     assert not report.results[0].error.retryable
+    atomic = site.build(
+        {"tar": {"path": str(path)}}, {}, {"image": "other"}, options={"on_failure": "atomic"}
+    )
+    assert [result.state for result in atomic.results] == ["failed", "cancelled"]
+
+
+def test_an_archive_is_pushed_under_all_names_or_none(site: Site, layout: Path) -> None:
+    images = {}, {"image": "other", "tag": "a", "tags": ["b"]}
+    report = site.build({"tar": {"path": str(layout)}}, *images, options={"on_failure": "atomic"})
+    assert [result.state for result in report.results] == ["success", "success"]
+    again = site.build({"tar": {"path": str(layout)}}, *images)
+    assert [result.state for result in again.results] == ["unchanged", "unchanged"]
