@@ -25,26 +25,35 @@ _NAME = "Dockerfile"
 
 
 def fetch(
-    source: StandaloneDockerfile, workspace: Workspace, *, progress: Callable[[str], None]
+    source: StandaloneDockerfile, workspace: Workspace, *, progress: Callable[[str], None], lazy: bool = False
 ) -> SourceTree:
     """Put the Dockerfile beside ``workspace.context``, and its repository, if it has one, there.
 
-    A local folder is used where it is. Raises ``SourceError`` (the codes of ``download.opened``
-    and ``git_source.check_out``, ``checksum_mismatch``, ``source_too_large``, ``workdir_missing``,
+    With ``lazy`` only where the commit is not known from an earlier run with this Dockerfile. A local
+    folder is used where it is. Raises ``SourceError`` (the codes of ``download.opened`` and
+    ``git_source.check_out``, ``checksum_mismatch``, ``source_too_large``, ``workdir_missing``,
     ``path_outside_source``, ``no_context``).
     """
     text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, progress)
     dockerfile = os.path.join(workspace.directory("dockerfile"), _NAME)
     revision, committed_at, url = digest, 0, source.file.url
     warnings = login_warning(source.file)
+    memory = ""
     if isinstance(source.context, GitRepo):
         repo = source.context
-        commit = git_source.check_out(repo, workspace, progress=progress)
+        found = git_source.resolve(repo, progress=progress) if lazy else None
+        if found:
+            name = git_source.memory(repo, found.commit, "dockerfile", digest)
+            known = git_source.recall(repo, found, name, progress)
+            if known:
+                return known
+        commit = git_source.check_out(repo, workspace, progress=progress, found=found)
         context = find_context(
             workspace, repo.workdir, f"{repo.url} ({repo.version})", "repository", "subdir"
         )
         revision, committed_at, url = commit.revision, commit.committed_at, repo.url
         warnings = (*warnings, *commit.warnings)
+        memory = "" if warnings else git_source.memory(repo, commit.revision, "dockerfile", digest)
     else:
         context = _folder(source.context) if source.context else os.path.realpath(workspace.context)
     try:
@@ -63,6 +72,7 @@ def fetch(
         committed_at=committed_at,
         url=url,
         warnings=warnings,
+        memory=memory,
     )
 
 

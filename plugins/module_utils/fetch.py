@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Callable, Optional
 
 from . import dockerfile_source, git_source, tar_source
 from .errors import SourceError
 from .parameters import check_source
-from .source import Archive, Source, SourceTree, StandaloneDockerfile
+from .process import time_limit
+from .source import Archive, Known, Source, SourceTree, StandaloneDockerfile
 from .workspace import Workspace, remove_stale
 
 _DESCRIPTION = "source.json"
@@ -27,38 +29,64 @@ class Fetched:
 
     def to_dict(self) -> dict[str, Any]:
         """The result of the module ``source``."""
-        tree = asdict(self.tree)
-        return {
-            "workspace": self.workspace,
-            **{k: v for k, v in tree.items() if k not in ("root", "warnings")},
-        }
+        names = ("context", "dockerfile", "revision", "committed_at", "url", "image")
+        return {"workspace": self.workspace, **{name: getattr(self.tree, name) for name in names}}
 
 
 def fetch_source(
-    raw: Mapping[str, Any], custom_workdir: Optional[str], report: Callable[[str], None]
+    raw: Mapping[str, Any],
+    custom_workdir: Optional[str],
+    report: Callable[[str], None],
+    *,
+    lazy: bool = False,
+    timeout: Optional[float] = None,
 ) -> Fetched:
     """Fetch the source that a document describes into a new workspace under ``custom_workdir``.
 
-    The workspace is handed on to a later process. Raises ``ParameterError`` and ``SourceError``;
-    then nothing is left on disk. Workspaces that killed runs left there are removed too.
+    With ``lazy`` a commit is not fetched of which an earlier plan remembered all that a plan needs;
+    ``fetch_again`` does it, should something have to be built. ``timeout`` is in seconds.
+    The workspace is handed on to a later process. Raises ``ParameterError``, ``SourceError`` and
+    ``Cancelled``; then nothing is left on disk. Workspaces that killed runs left there are removed too.
     """
+    begun = time.monotonic()
     source = check_source(raw)
     for path in remove_stale(custom_workdir):
         report(f"removed {path}, which an interrupted run had left")
-    with Workspace.create(custom_workdir) as workspace:
-        tree = _fetch(source, workspace, report)
-        with open(os.path.join(workspace.path, _DESCRIPTION), "w", encoding="utf-8") as file:
-            json.dump(asdict(tree), file)
+    with time_limit(timeout), Workspace.create(custom_workdir) as workspace:
+        tree = _fetch(source, workspace, report, lazy)
+        tree = replace(tree, seconds=time.monotonic() - begun)
+        _write(tree, workspace)
         workspace.hand_on()
         return Fetched(workspace.path, tree)
 
 
-def _fetch(source: Source, workspace: Workspace, report: Callable[[str], None]) -> SourceTree:
+def fetch_again(
+    raw: Optional[Mapping[str, Any]], workspace: Workspace, report: Callable[[str], None]
+) -> SourceTree:
+    """The source ``raw`` in the ``workspace`` that was made lazily. Raises as ``fetch_source`` does."""
+    if raw is None:
+        raise SourceError(
+            "source_not_fetched",
+            f"The source was not fetched into {workspace.path}, and something must be built of it.",
+            hint="Give 'source' too, or fetch it without 'lazy'.",
+        )
+    workspace.empty()
+    tree = _fetch(check_source(raw), workspace, report, lazy=False)
+    _write(tree, workspace)
+    return tree
+
+
+def _fetch(source: Source, workspace: Workspace, report: Callable[[str], None], lazy: bool) -> SourceTree:
     if isinstance(source, StandaloneDockerfile):
-        return dockerfile_source.fetch(source, workspace, progress=report)
+        return dockerfile_source.fetch(source, workspace, progress=report, lazy=lazy)
     if isinstance(source, Archive):
         return tar_source.fetch(source, workspace, progress=report)
-    return git_source.fetch(source, workspace, progress=report)
+    return git_source.fetch(source, workspace, progress=report, lazy=lazy)
+
+
+def _write(tree: SourceTree, workspace: Workspace) -> None:
+    with open(os.path.join(workspace.path, _DESCRIPTION), "w", encoding="utf-8") as file:
+        json.dump(asdict(tree), file)
 
 
 def read_source(workspace: Workspace) -> SourceTree:
@@ -66,7 +94,8 @@ def read_source(workspace: Workspace) -> SourceTree:
     try:
         with open(os.path.join(workspace.path, _DESCRIPTION), encoding="utf-8") as file:
             content = json.load(file)
-        return SourceTree(**{**content, "warnings": tuple(content["warnings"])})
+        known = content["known"] and Known(**content["known"])
+        return SourceTree(**{**content, "warnings": tuple(content["warnings"]), "known": known})
     except (OSError, ValueError, TypeError, KeyError):
         raise SourceError(
             "no_workspace",

@@ -69,14 +69,21 @@ class Checkout:
         self._count = 0
 
     def fetch(
-        self, url: str, version: str, work_tree: str, submodule: str = "", depth: int = 0
+        self,
+        url: str,
+        version: str,
+        work_tree: str,
+        submodule: str = "",
+        depth: int = 0,
+        found: Optional[Found] = None,
     ) -> tuple[str, int]:
         """Check ``version`` of ``url`` out into ``work_tree``; returns the commit and its time.
 
-        ``submodule`` is its path in the whole tree, empty for the repository itself.
+        ``submodule`` is its path in the whole tree, empty for the repository itself. ``found`` is what
+        ``look_up`` gave, if it was asked before.
         """
         what = f"the submodule {submodule} ({url})" if submodule else f"the repository {url}"
-        found = look_up(self._git, url, version, what)
+        found = found or look_up(self._git, url, version, what)
         if found is None:
             found = self._search(url, version, what)
         git_dir = self._init(found.commit, what)

@@ -13,10 +13,11 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from . import git_url, git_version
+from . import git_url, git_version, source_memory
 from .errors import SourceError
 from .git_checkout import Checkout, look_up
 from .git_client import Git
+from .git_version import Found
 from .source import GitRepo, SourceTree
 from .source_layout import find_context, find_dockerfile
 from .workspace import Workspace, remove_tree, unusable
@@ -24,26 +25,38 @@ from .workspace import Workspace, remove_tree, unusable
 _LATEST_TIME = 253402300799  # the year 9999; a commit can claim any
 
 
-def resolve(repo: GitRepo, *, progress: Callable[[str], None] = lambda line: None) -> Optional[str]:
-    """The full commit that ``repo.version`` means now, without fetching anything.
+def resolve(repo: GitRepo, *, progress: Callable[[str], None]) -> Optional[Found]:
+    """What ``repo.version`` means on the server now, asked with the document's credentials only.
 
     ``None`` for an abbreviated commit that no branch or tag stands at: only ``fetch`` can
-    tell. A full commit is returned as it is. Raises ``SourceError``.
+    tell. Raises ``SourceError``.
     """
-    found = look_up(Git(_checked(repo), progress), repo.url, repo.version, f"the repository {repo.url}")
-    return found.commit if found else None
+    git, what = Git(_checked(repo), progress), f"the repository {repo.url}"
+    found = look_up(git, repo.url, repo.version, what)
+    if git_version.full_commit(repo.version):
+        # Nobody was asked for it, but what is known of it is for those who may read the repository.
+        git.list_references(repo.url, git_version.listing_options(repo.version), what)
+    return found
 
 
-def fetch(repo: GitRepo, workspace: Workspace, *, progress: Callable[[str], None]) -> SourceTree:
+def fetch(
+    repo: GitRepo, workspace: Workspace, *, progress: Callable[[str], None], lazy: bool = False
+) -> SourceTree:
     """Put one commit of ``repo`` into ``workspace.context``; ``progress`` gets short plain lines.
 
-    Raises ``SourceError`` (the codes of ``check_out``, ``no_dockerfile``, ``workdir_missing``,
-    ``path_outside_source``).
+    With ``lazy`` only where the commit is not known from an earlier run. Raises ``SourceError``
+    (the codes of ``check_out``, ``no_dockerfile``, ``workdir_missing``, ``path_outside_source``).
     """
-    commit = check_out(repo, workspace, progress=progress)
+    found = resolve(repo, progress=progress) if lazy else None
+    if found:
+        known = recall(repo, found, memory(repo, found.commit, "git", repo.dockerfile), progress)
+        if known:
+            return known
+    commit = check_out(repo, workspace, progress=progress, found=found)
     where = f"{repo.url} ({repo.version})"
     context = find_context(workspace, repo.workdir, where, "repository")
     dockerfile, warnings = find_dockerfile(workspace, repo.dockerfile, repo.workdir, where, "repository")
+    warnings = (*commit.warnings, *warnings)
     return SourceTree(
         root=os.path.realpath(workspace.context),
         context=context,
@@ -51,8 +64,23 @@ def fetch(repo: GitRepo, workspace: Workspace, *, progress: Callable[[str], None
         revision=commit.revision,
         committed_at=commit.committed_at,
         url=repo.url,
-        warnings=(*commit.warnings, *warnings),
+        warnings=warnings,
+        memory="" if warnings else memory(repo, commit.revision, "git", repo.dockerfile),
     )
+
+
+def memory(repo: GitRepo, commit: str, *parts: str) -> str:
+    """The name of what is remembered of ``commit``; ``parts`` tell what else the source is made of."""
+    return source_memory.key(repo.url, commit, repo.workdir, *parts)
+
+
+def recall(repo: GitRepo, found: Found, name: str, progress: Callable[[str], None]) -> Optional[SourceTree]:
+    """The source at the commit ``found``, if it is remembered under ``name``."""
+    known = source_memory.recall(name)
+    if known is None:
+        return None
+    progress(f"{repo.url} ({repo.version}) is at {found.commit[:12]}, as in an earlier run")
+    return SourceTree("", "", "", found.commit, known.committed_at, repo.url, memory=name, known=known)
 
 
 @dataclass(frozen=True)
@@ -64,8 +92,16 @@ class Commit:
     warnings: tuple[str, ...]
 
 
-def check_out(repo: GitRepo, workspace: Workspace, *, progress: Callable[[str], None]) -> Commit:
+def check_out(
+    repo: GitRepo,
+    workspace: Workspace,
+    *,
+    progress: Callable[[str], None],
+    found: Optional[Found] = None,
+) -> Commit:
     """Put one commit of ``repo`` into ``workspace.context``, whatever it holds.
+
+    ``found`` is what ``resolve`` gave, if the server was asked before.
 
     Raises ``SourceError`` (codes ``git_unreachable``, ``git_unauthorized``, ``no_such_repository``,
     ``no_such_version``, ``disk_full``, ``git_missing``, ``ssh_host_key``, ``ssh_key_unusable``,
@@ -75,7 +111,7 @@ def check_out(repo: GitRepo, workspace: Workspace, *, progress: Callable[[str], 
     progress(f"fetching {repo.url} ({repo.version})")
     checkout = Checkout(git, workspace.directory("git"), progress)
     try:
-        commit, committed_at = checkout.fetch(repo.url, repo.version, workspace.context)
+        commit, committed_at = checkout.fetch(repo.url, repo.version, workspace.context, found=found)
         committed_at = min(committed_at, _LATEST_TIME)
         _make_uniform(workspace.context, committed_at)
     except OSError as error:

@@ -16,12 +16,14 @@ from .build import ImageResult, carry_out
 from .engine import Engine
 from .errors import BuilderError, Cancelled, EngineError, SourceError
 from .failure import failed_together
-from .fetch import read_source
+from .fetch import fetch_again, read_source
 from .image_push import ImagePush
 from .parameters import check_target
 from .plan import BuildInput, make_plan
 from .process import time_limit
 from .progress import Event
+from .source import SourceTree
+from .source_memory import remember
 from .workspace import Workspace
 
 _PARALLEL_REQUESTS = 8
@@ -54,37 +56,32 @@ def build_images(
     *,
     workspace: Optional[str],
     source: Optional[Mapping[str, str]],
+    raw_source: Optional[Mapping[str, Any]] = None,
     plan_only: bool,
     report: Callable[[str], None],
     watch: Optional[Callable[[Event], None]] = None,
 ) -> Report:
     """Build, or only plan, the images of ``raw_target`` from a fetched ``workspace`` or a local ``source``.
 
-    ``source`` has ``context`` and ``dockerfile``, paths on this machine. A workspace is handed
+    ``source`` has ``context`` and ``dockerfile``, paths on this machine. ``raw_source``, the document's,
+    is for a workspace that was made lazily (see ``fetch_source``). A workspace is handed
     on to a later step, unless the build is cancelled: then it is removed, since no later step
     comes. ``report`` and ``watch`` are told what goes on (see ``build.carry_out``). Raises
     ``BuilderError`` where nothing could be built.
     """
     target, options = check_target(raw_target, raw_options)
     with ExitStack() as stack:
-        stack.enter_context(time_limit(options.timeout))
+        tree: Optional[SourceTree] = None
         if workspace is not None:
             home = stack.enter_context(Workspace.open(workspace))
             tree = read_source(home)
-            ready_made = tree.image
-            input_ = BuildInput(
-                tree.context,
-                tree.dockerfile,
-                tree.dockerfile_name,
-                tree.revision,
-                tree.committed_at,
-                tree.url,
-            )
+            input_ = _fetched(tree)
         else:
             assert source is not None
             home = stack.enter_context(Workspace.create())
-            ready_made = False
             input_ = _local(source)
+        stack.enter_context(time_limit(options.timeout, tree.seconds if tree else 0.0))
+        ready_made = tree is not None and tree.image
         engine = _engine(options.builder, needed=not ready_made)
         access = Access.of(target.registry, target.secrets)
         # In this order, so that an interrupt closes the connections that the pool's threads wait for.
@@ -98,6 +95,12 @@ def build_images(
                 report("resolving base images")
                 assert engine is not None
                 plan = make_plan(input_, target.images, options, engine, registry, pool)
+                if input_.known and plan.pending and not plan_only:
+                    tree = fetch_again(raw_source, home, report)
+                    input_ = _fetched(tree)
+                    plan = make_plan(input_, target.images, options, engine, registry, pool)
+                if tree and tree.memory and not input_.known:
+                    remember(tree.memory, plan.known)
                 if plan_only:
                     results = [ImageResult(image, image.state, image.manifest) for image in plan.images]
                 else:
@@ -120,6 +123,18 @@ def _engine(builder: Optional[str], *, needed: bool) -> Optional[Engine]:
         if needed:
             raise
         return None
+
+
+def _fetched(tree: SourceTree) -> BuildInput:
+    return BuildInput(
+        tree.context,
+        tree.dockerfile,
+        tree.dockerfile_name,
+        tree.revision,
+        tree.committed_at,
+        tree.url,
+        tree.known,
+    )
 
 
 def _local(source: Mapping[str, str]) -> BuildInput:

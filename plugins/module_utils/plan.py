@@ -27,6 +27,7 @@ from .options import Options
 from .platform import Platform
 from .reference import Reference
 from .registry import Registry
+from .source import Known
 from .stages import Resolution, UsedImage, resolve_all
 
 #: The annotation of a pushed index (or of a single manifest) that holds the input hash.
@@ -39,7 +40,8 @@ class BuildInput:
     """A source ready to build: absolute paths of the context and the Dockerfile, and where they come from.
 
     ``dockerfile_name`` is what the user calls the Dockerfile. ``revision`` and ``url``
-    may be empty; ``committed_at`` is in Unix seconds.
+    may be empty; ``committed_at`` is in Unix seconds. What is ``known`` of it is not read
+    again; without the paths it can be planned, not built.
     """
 
     context: str
@@ -48,6 +50,20 @@ class BuildInput:
     revision: str = ""
     committed_at: int = 0
     url: str = ""
+    known: Optional[Known] = None
+
+    def read_dockerfile(self) -> str:
+        """The text of the Dockerfile. Raises ``OSError``."""
+        if self.known:
+            return self.known.dockerfile
+        with open(self.dockerfile, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return file.read()
+
+    def read_context(self) -> str:
+        """The digest of what reaches the build (see ``context_digest``). Raises ``OSError``."""
+        if self.known:
+            return self.known.context_digest
+        return context_digest(self.context, read_ignore(self.context, self.dockerfile))
 
 
 @dataclass(frozen=True)
@@ -87,9 +103,10 @@ class ImagePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a whole request."""
+    """The plan of a whole request. ``known`` is what another plan for the same source need not read again."""
 
     source: BuildInput
+    known: Known
     engine: Engine
     images: tuple[ImagePlan, ...]
 
@@ -111,8 +128,7 @@ def make_plan(
 
     Raises ``DockerfileError``, ``RegistryError`` and ``EngineError``.
     """
-    with open(source.dockerfile, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        text = file.read()
+    text = source.read_dockerfile()
     with _located(source):
         dockerfile = parse(text)
         refuse_hazards(text, engine.version)
@@ -121,12 +137,14 @@ def make_plan(
         with _located(source, image):
             drafts.append(_draft(dockerfile, image, engine))
     lookup = _Lookup(registry, pool, [reference for draft in drafts for reference in draft.references])
-    tree = context_digest(source.context, read_ignore(source.context, source.dockerfile))
+    tree = source.read_context()
     plans = []
     for draft in drafts:
         with _located(source, draft.image):
             plans.append(_plan(dockerfile, draft, tree, options, engine, lookup))
-    plan = Plan(source, engine, tuple(pool.map(lambda planned: _compared(planned, options, registry), plans)))
+    known = Known(text, source.dockerfile_name, tree, source.committed_at)
+    compared = pool.map(lambda planned: _compared(planned, options, registry), plans)
+    plan = Plan(source, known, engine, tuple(compared))
     _check_runnable(plan)
     return plan
 

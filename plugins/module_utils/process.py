@@ -212,10 +212,11 @@ def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
 
 
 @contextmanager
-def time_limit(seconds: Optional[float]) -> Iterator[None]:
+def time_limit(seconds: Optional[float], spent: float = 0.0) -> Iterator[None]:
     """Raise ``Cancelled`` with code ``timeout`` in the main thread after ``seconds``; ``None`` is no limit.
 
-    It stands inside ``cancellable``; a signal that comes first wins.
+    ``spent`` seconds of them are over already. It stands inside ``cancellable``; a signal that comes
+    first wins.
     """
     if seconds is None:
         yield
@@ -229,7 +230,7 @@ def time_limit(seconds: Optional[float]) -> Iterator[None]:
             )
 
     before = signal.signal(signal.SIGALRM, handle)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds - spent, 0.001))
     try:
         yield
     finally:

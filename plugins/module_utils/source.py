@@ -82,6 +82,19 @@ Source = Union[GitRepo, StandaloneDockerfile, Archive]
 
 
 @dataclass(frozen=True)
+class Known:
+    """What a plan reads of a source: the Dockerfile's text and name, the digest of what reaches the build.
+
+    ``committed_at`` is that of the ``SourceTree``.
+    """
+
+    dockerfile: str
+    dockerfile_name: str
+    context_digest: str
+    committed_at: int
+
+
+@dataclass(frozen=True)
 class SourceTree:
     """A fetched source on disk.
 
@@ -93,6 +106,10 @@ class SourceTree:
     it came from, without credentials. ``warnings`` are sentences for the user.
 
     Where ``image`` is true, ``context`` holds an image that a tool saved, and there is no Dockerfile.
+
+    ``memory`` names what may be remembered of it (see ``source_memory``), empty for nothing. With
+    ``known`` nothing was fetched, since that is remembered: the three paths are empty. ``seconds`` is
+    how long it took, which counts against the time limit of the request.
     """
 
     root: str
@@ -103,9 +120,14 @@ class SourceTree:
     url: str
     warnings: tuple[str, ...] = ()
     image: bool = False
+    memory: str = ""
+    known: Optional[Known] = None
+    seconds: float = 0.0
 
     @property
     def dockerfile_name(self) -> str:
         """What people call the Dockerfile: its path from ``root``, or its name where it came by itself."""
+        if self.known:
+            return self.known.dockerfile_name
         inside = self.dockerfile.startswith(os.path.join(self.root, ""))
         return os.path.relpath(self.dockerfile, self.root) if inside else os.path.basename(self.dockerfile)

@@ -17,7 +17,7 @@ from .errors import SourceError
 from .source import Archive, SourceTree
 from .source_layout import find_context, find_dockerfile
 from .unpack import unpack
-from .workspace import Workspace, remove_tree, unusable
+from .workspace import Workspace, unusable
 
 _KIND = "archive"
 
@@ -31,7 +31,7 @@ def fetch(source: Archive, workspace: Workspace, *, progress: Callable[[str], No
     """
 
     def once() -> tuple[str, int]:
-        _empty(workspace)
+        workspace.empty()
         with opened(source.file) as body, unpacked(body) as content:
             newest = unpack(content, body, workspace.context)
             return body.finish(), newest
@@ -91,11 +91,3 @@ def _lift_single_folder(workspace: Workspace) -> bool:
     except OSError as error:
         raise unusable(workspace.path, error) from None
     return True
-
-
-def _empty(workspace: Workspace) -> None:
-    try:
-        remove_tree(workspace.context)
-        os.mkdir(workspace.context)
-    except OSError as error:
-        raise unusable(workspace.path, error) from None

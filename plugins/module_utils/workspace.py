@@ -126,6 +126,14 @@ class Workspace:
         finally:
             self._unlock()
 
+    def empty(self) -> None:
+        """Make the source tree empty. Raises ``SourceError``."""
+        try:
+            remove_tree(self.context)
+            os.mkdir(self.context)
+        except OSError as error:
+            raise unusable(self.path, error) from None
+
     def directory(self, name: str) -> str:
         """The directory ``name`` beside the source tree, made with mode 0700 where it is missing."""
         path = os.path.join(self.path, name)

@@ -27,6 +27,8 @@ options:
     description:
       - Path of a workspace that M(sodalite.image_builder.source) made.
       - Exactly one of O(workspace) and O(context) is required.
+      - Where it was made with O(sodalite.image_builder.source#module:lazy), O(source) is required too. It is
+        used if an image must be built of what was not fetched.
     type: path
   context:
     description: Path of a folder on the host, used as the build context as it is.
@@ -141,7 +143,7 @@ options:
         choices: [continue, stop, atomic]
         default: continue
       timeout:
-        description: Time limit for planning and building, in seconds.
+        description: Time limit for fetching, planning and building, in seconds.
         type: float
       retry_for:
         description: How long temporary failures of a registry are tried again, in seconds.
@@ -160,6 +162,8 @@ options:
         description: Whether the pushed images are removed when a deployment is taken down. Not used here.
         type: bool
         default: false
+extends_documentation_fragment:
+  - sodalite.image_builder.source
 """
 
 EXAMPLES = r"""
@@ -258,6 +262,7 @@ error:
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import door
 from ansible_collections.sodalite.image_builder.plugins.module_utils.images import build_images
+from ansible_collections.sodalite.image_builder.plugins.module_utils.source_spec import SOURCE
 
 IMAGE = {
     "image": {"type": "str", "required": True},
@@ -296,6 +301,7 @@ def main() -> None:
     module = door.AnsibleModule(
         argument_spec={
             "workspace": {"type": "path"},
+            "source": {"type": "dict", "options": SOURCE},
             "context": {"type": "path"},
             "dockerfile": {"type": "str", "default": "Dockerfile"},
             "target": {
@@ -323,6 +329,7 @@ def main() -> None:
             given["options"],
             workspace=given["workspace"],
             source=source,
+            raw_source=given["source"],
             plan_only=module.check_mode,
             report=report,
         )

@@ -29,131 +29,24 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  source:
-    description:
-      - Where the source comes from.
-      - Exactly one of C(git_repo), C(dockerfile) and C(tar) is required.
-    type: dict
-    suboptions:
-      git_repo:
-        description: A git repository.
-        type: dict
-        suboptions:
-          url:
-            description: URL of the repository, by C(https), C(http), C(ssh), C(git) or C(file).
-            type: str
-            required: true
-          version:
-            description: A branch, a tag, V(HEAD), or a full or abbreviated commit. A branch wins over a tag.
-            type: str
-            default: HEAD
-          username:
-            description: Name to log in with over HTTP.
-            type: str
-          password:
-            description:
-              - >-
-                Password or token to log in with over HTTP, as text or as V({env: NAME}) or V({file: PATH}),
-                read on the host where the module runs.
-            type: raw
-          ssh_key_file:
-            description: Path of the private key to log in with over SSH.
-            type: path
-          ssh_known_hosts_file:
-            description: Path of the file with the SSH server's key, instead of the user's own.
-            type: path
-          dockerfile:
-            description: Path of the Dockerfile inside the repository.
-            type: str
-            default: Dockerfile
-          workdir:
-            description: Folder inside the repository that becomes the build context.
-            type: str
-            default: .
-      dockerfile:
-        description: >-
-          A Dockerfile by itself. The build behaves as if it lay in the root of the build context, but it is
-          not among the files that C(COPY) sees.
-        type: dict
-        suboptions:
-          url:
-            description: Address of the Dockerfile, by C(https), C(http) or C(file).
-            type: str
-            required: true
-          username:
-            description: Name to log in with over HTTP.
-            type: str
-          password:
-            description: Password or token to log in with over HTTP, in the forms of a repository's.
-            type: raw
-          checksum:
-            description: Digest that the Dockerfile must have, V(sha256:) and 64 hexadecimal digits.
-            type: str
-      build_context:
-        description: >-
-          Build context for C(dockerfile), a git repository by its C(url) or a local folder by its C(path).
-          Without it nothing but the Dockerfile reaches the build.
-        type: dict
-        suboptions:
-          url:
-            description: URL of the repository, as for C(git_repo).
-            type: str
-          version:
-            description: A branch, a tag, V(HEAD), or a full or abbreviated commit. The default is V(HEAD).
-            type: str
-          username:
-            description: Name to log in with over HTTP.
-            type: str
-          password:
-            description: Password or token to log in with over HTTP, in the forms of a repository's.
-            type: raw
-          ssh_key_file:
-            description: Path of the private key to log in with over SSH.
-            type: path
-          ssh_known_hosts_file:
-            description: Path of the file with the SSH server's key, instead of the user's own.
-            type: path
-          subdir:
-            description: Folder inside the repository that becomes the build context.
-            type: str
-          path:
-            description: Absolute path of a folder on the host, used as it is, without copying.
-            type: path
-      tar:
-        description: >-
-          A tar archive, plain or compressed by gzip, bzip2, xz or zstd. With a Dockerfile it is a build
-          context; without one it may be an image that C(docker save) or an OCI tool wrote.
-        type: dict
-        suboptions:
-          url:
-            description: Address of the archive, by C(https), C(http) or C(file).
-            type: str
-          path:
-            description: Absolute path of the archive on the host.
-            type: path
-          username:
-            description: Name to log in with over HTTP.
-            type: str
-          password:
-            description: Password or token to log in with over HTTP, in the forms of a repository's.
-            type: raw
-          checksum:
-            description: Digest that the archive must have, V(sha256:) and 64 hexadecimal digits.
-            type: str
-          dockerfile:
-            description: Path of the Dockerfile inside the archive.
-            type: str
-            default: Dockerfile
-          workdir:
-            description: Folder inside the archive that becomes the build context.
-            type: str
-            default: .
   custom_workdir:
     description: Folder for the workspace. The default is the host's folder for temporary files.
     type: path
   workspace:
     description: Path of the workspace to remove.
     type: path
+  lazy:
+    description:
+      - Fetches nothing where the commit is one of which the user's cache folder holds all that a plan needs.
+      - O(ignore:context) and O(ignore:dockerfile) are empty then, and M(sodalite.image_builder.images), which
+        is given the source too, fetches it if something must be built.
+    type: bool
+    default: false
+  timeout:
+    description: Time limit for fetching, in seconds. What it takes counts against that of the build.
+    type: float
+extends_documentation_fragment:
+  - sodalite.image_builder.source
 """
 
 EXAMPLES = r"""
@@ -190,7 +83,7 @@ workspace:
   type: str
   sample: /tmp/image-builder-x2b7q0
 context:
-  description: Path of the build context.
+  description: Path of the build context, empty where O(lazy) left it out.
   returned: state is present
   type: str
 dockerfile:
@@ -205,6 +98,10 @@ committed_at:
   description: Time of the commit, or of an archive's newest member, in seconds since 1970; else 0.
   returned: state is present
   type: int
+url:
+  description: Address that it came from.
+  returned: state is present
+  type: str
 image:
   description: Whether the source is an image that needs no build.
   returned: state is present
@@ -217,53 +114,7 @@ error:
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import door
 from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
-
-LOGIN = {"username": {"type": "str"}, "password": {"type": "raw", "no_log": True}}
-SSH = {
-    "ssh_key_file": {"type": "path", "no_log": False},
-    "ssh_known_hosts_file": {"type": "path"},
-}
-PLACES = {
-    "dockerfile": {"type": "str", "default": "Dockerfile"},
-    "workdir": {"type": "str", "default": "."},
-}
-SOURCE = {
-    "git_repo": {
-        "type": "dict",
-        "options": {
-            "url": {"type": "str", "required": True},
-            "version": {"type": "str", "default": "HEAD"},
-            **LOGIN,
-            **SSH,
-            **PLACES,
-        },
-    },
-    "dockerfile": {
-        "type": "dict",
-        "options": {"url": {"type": "str", "required": True}, **LOGIN, "checksum": {"type": "str"}},
-    },
-    "build_context": {
-        "type": "dict",
-        "options": {
-            "url": {"type": "str"},
-            "version": {"type": "str"},
-            **LOGIN,
-            **SSH,
-            "subdir": {"type": "str"},
-            "path": {"type": "path"},
-        },
-    },
-    "tar": {
-        "type": "dict",
-        "options": {
-            "url": {"type": "str"},
-            "path": {"type": "path"},
-            **LOGIN,
-            "checksum": {"type": "str"},
-            **PLACES,
-        },
-    },
-}
+from ansible_collections.sodalite.image_builder.plugins.module_utils.source_spec import SOURCE
 
 
 def main() -> None:
@@ -273,6 +124,8 @@ def main() -> None:
             "source": {"type": "dict", "options": SOURCE},
             "custom_workdir": {"type": "path"},
             "workspace": {"type": "path"},
+            "lazy": {"type": "bool", "default": False},
+            "timeout": {"type": "float"},
         },
         required_if=[("state", "present", ["source"]), ("state", "absent", ["workspace"])],
         supports_check_mode=True,
@@ -281,7 +134,13 @@ def main() -> None:
     with door.opened(module) as report:
         if given["state"] == "absent":
             module.exit_json(changed=remove_source(given["workspace"]))
-        fetched = fetch_source(given["source"], given["custom_workdir"], report)
+        fetched = fetch_source(
+            given["source"],
+            given["custom_workdir"],
+            report,
+            lazy=given["lazy"],
+            timeout=given["timeout"],
+        )
         for warning in fetched.tree.warnings:
             module.warn(warning)
         module.exit_json(changed=False, **fetched.to_dict())

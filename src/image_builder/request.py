@@ -19,15 +19,23 @@ def carry_out(document: Mapping[str, Any], progress: Progress, *, plan_only: boo
     Raises ``BuilderError`` where nothing could be built; an image's own failure is in the report.
     """
     build_site.make_named_sample(document)
-    fetched = fetch_source(document["source"], document.get("custom_workdir"), progress.line)
+    options = document.get("options") or {}
+    fetched = fetch_source(
+        document["source"],
+        document.get("custom_workdir"),
+        progress.line,
+        lazy=True,
+        timeout=options.get("timeout"),
+    )
     try:
         for warning in fetched.tree.warnings:
             progress.line(f"warning: {warning}")
         return build_images(
             document["target"],
-            document.get("options"),
+            options,
             workspace=fetched.workspace,
             source=None,
+            raw_source=document["source"],
             plan_only=plan_only,
             report=progress.line,
             watch=progress.watch,

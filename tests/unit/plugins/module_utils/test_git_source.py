@@ -120,6 +120,12 @@ def fetch(repo: GitRepo, workspace: Workspace, progress: list[str] | None = None
     return git_source.fetch(repo, workspace, progress=lines.append)
 
 
+def resolved(repo: GitRepo) -> str | None:
+    """The commit that is found without fetching."""
+    found = git_source.resolve(repo, progress=lambda line: None)
+    return found and found.commit
+
+
 def failure(repo: GitRepo, workspace: Workspace) -> SourceError:
     with pytest.raises(SourceError) as failed:
         fetch(repo, workspace)
@@ -146,7 +152,7 @@ def test_every_kind_of_name_gives_its_commit(
     home: Path, workspace: Workspace, commits: Commits, version: str, name: str
 ) -> None:
     repo = local(commits.bare, version=version)
-    assert git_source.resolve(repo) == commits[name]
+    assert resolved(repo) == commits[name]
     tree = fetch(repo, workspace)
     assert tree.revision == commits[name]
     assert Path(tree.context, "file").read_text() == name
@@ -158,7 +164,7 @@ def test_names_give_their_commit_on_every_transport(
     app: GitRepo, workspace: Workspace, commits: Commits, version: str, name: str
 ) -> None:
     repo = with_version(app, version)
-    assert git_source.resolve(repo) == commits[name]
+    assert resolved(repo) == commits[name]
     assert fetch(repo, workspace).revision == commits[name]
     assert Path(workspace.context, "file").read_text() == name
 
@@ -185,7 +191,7 @@ def test_an_abbreviated_commit_in_the_history_is_not_resolved_without_a_fetch(
         str(commits.bare),
         "c",
     )
-    assert git_source.resolve(local(commits.bare.parent.parent / "c", version=commits.old[:8])) is None
+    assert resolved(local(commits.bare.parent.parent / "c", version=commits.old[:8])) is None
 
 
 def test_a_sha256_repository_is_fetched(tmp_path: Path, workspace: Workspace) -> None:
