@@ -20,8 +20,10 @@ attributes:
     description: Can run in check mode, and then returns the plan without building.
     support: full
   diff_mode:
-    description: Has no difference to show.
-    support: none
+    description: >-
+      Shows for each image whether it is built and why, and the base images with their digests. In check
+      mode this is the plan.
+    support: full
 options:
   workspace:
     description:
@@ -262,6 +264,7 @@ error:
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import door
 from ansible_collections.sodalite.image_builder.plugins.module_utils.images import build_images
+from ansible_collections.sodalite.image_builder.plugins.module_utils.plan_text import describe_image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.source_spec import SOURCE
 
 IMAGE = {
@@ -333,9 +336,13 @@ def main() -> None:
             plan_only=module.check_mode,
             report=report,
         )
+        result = built.to_dict()
+        if module._diff:
+            lines = [line for image in result["images"] for line in describe_image(image)]
+            result["diff"] = {"prepared": "\n".join(lines)}
         if built.error is not None:
-            module.fail_json(msg=str(built.error), error=built.error.to_dict(), **built.to_dict())
-        module.exit_json(**built.to_dict())
+            module.fail_json(msg=str(built.error), error=built.error.to_dict(), **result)
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.plan import INPUT_HASH
+from ansible_collections.sodalite.image_builder.plugins.module_utils.plan_text import (
+    STATES,
+    describe_image,
+    short,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.reference import Reference
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-#: How much of a digest people compare.
-_SHORT = 12
-_STATES = {
-    "success": ("built", "green"),
-    "unchanged": ("unchanged", "cyan"),
-    "failed": ("failed", "red"),
-    "cancelled": ("not built", "yellow"),
-    "pending": ("not built", "yellow"),
+_STYLES = {
+    "pending": "yellow",
+    "success": "green",
+    "unchanged": "cyan",
+    "failed": "red",
+    "cancelled": "yellow",
 }
 _WIDEST = 10_000
 _HEADINGS = ("Image", "Tag", "Platforms", "Digest", "Base", "Time", "State")
@@ -77,14 +80,20 @@ def show_images(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
 def show_plan(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
     """Print what would be done with each image of a planned result, why, and on which base images."""
     for image in images:
-        word, style = ("to build", "yellow") if image["state"] == "pending" else _STATES[image["state"]]
-        heading = Text.assemble((image["reference"], "bold"), ": ", (word, style), f", {image['reason']}")
-        print_text(console, heading)
-        platforms = [entry["platform"] for entry in image["platforms"]]
-        print_text(console, Text(f"  for {', '.join(platforms)}"))
-        rows = [_planned_base(base, platforms) for base in _by_platform(image["bases"])]
-        if rows:
-            console.print(_aligned(rows), soft_wrap=True)
+        heading, platforms, *bases = describe_image(image)
+        word = STATES[image["state"]]
+        print_text(
+            console,
+            Text.assemble(
+                (image["reference"], "bold"),
+                ": ",
+                (word, _STYLES[image["state"]]),
+                heading.removeprefix(f"{image['reference']}: {word}"),
+            ),
+        )
+        print_text(console, Text(platforms))
+        for base in bases:
+            console.print(Text(base), soft_wrap=True)
 
 
 def show_manifest(console: Console, found: Mapping[str, Any]) -> None:
@@ -112,45 +121,20 @@ def _platform_of(found: Mapping[str, Any], digest: str) -> str:
 
 
 def _cells(image: Mapping[str, Any]) -> list[Text]:
-    word, style = _STATES[image["state"]]
     return [
         Text(image["image"]),
         Text(image["tag"]),
         Text("\n".join(entry["platform"] for entry in image["platforms"])),
-        Text(_short(image["digest"])),
+        Text(short(image["digest"])),
         Text("\n".join(_bases(image["bases"]))),
         Text(f"{image['seconds']:.1f} s"),
-        Text(word, style),
+        Text(STATES[image["state"]], _STYLES[image["state"]]),
     ]
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:_SHORT]
 
 
 def _bases(bases: Sequence[Mapping[str, Any]]) -> list[str]:
     """The base references as people write them, each once whatever the number of platforms."""
     return list(dict.fromkeys(Reference.parse(base["reference"]).familiar for base in bases))
-
-
-def _by_platform(bases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The bases of each stage in the Dockerfile's order, with the ``platforms`` that share one."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for base in sorted(bases, key=lambda base: int(base["stage"])):
-        key = (base["stage"], base["original"], base["reference"], base["digest"])
-        found.setdefault(key, {**base, "platforms": []})["platforms"].append(base["platform"])
-    return list(found.values())
-
-
-def _planned_base(base: Mapping[str, Any], platforms: Sequence[str]) -> tuple[str, ...]:
-    """The cells for one base, with its platforms where it does not serve all of the image's."""
-    return (
-        f"line {base['line']}",
-        f"stage {base['stage_name'] or base['stage']}",
-        base["reference"] + (f" (for {base['original']})" if base["overridden"] else ""),
-        _short(base["digest"]),
-        "" if base["platforms"] == platforms else ", ".join(base["platforms"]),
-    )
 
 
 def _aligned(rows: Iterable[Sequence[str | Text]]) -> Text:
