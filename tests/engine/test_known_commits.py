@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ from typing import Any
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils import source_memory
-from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, Cancelled
 from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.images import Report, build_images
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
 
 from tests.site import leaks
 from tests.site.engine import Engine
@@ -209,3 +211,36 @@ def test_the_memory_forgets_what_is_oldest(tmp_path: Path, monkeypatch: pytest.M
         path = tmp_path / "image-builder" / "sources" / f"{name}.json"
         os.utime(path, (ord(name), ord(name)))
     assert [source_memory.recall(name) for name in "abcd"] == [None, known, known, known]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [{"git_repo": {"url": "http://{0}/app.git"}}, {"dockerfile": {"url": "http://{0}/Dockerfile"}}],
+    ids=["git_repo", "dockerfile"],
+)
+def test_a_source_that_never_answers_is_given_up_in_time(site: Site, source: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = "127.0.0.1:{1}".format(*silent.getsockname())
+        asked = {kind: {"url": parts["url"].format(address)} for kind, parts in source.items()}
+        with pytest.raises(Cancelled) as caught, cancellable():
+            fetch_source(asked, None, site.told.append, timeout=1)
+    assert caught.value.code == "timeout"
+
+
+def test_what_fetching_took_counts_against_the_time_limit(site: Site) -> None:
+    site.commit(file="1")
+    fetched = fetch_source(site.source(), None, site.told.append)
+    description = Path(fetched.workspace, "source.json")
+    tree = json.loads(description.read_text(encoding="utf-8"))
+    assert tree["seconds"] > 0
+    description.write_text(json.dumps({**tree, "seconds": 3600}), encoding="utf-8")
+    with pytest.raises(Cancelled) as caught, cancellable():
+        build_images(
+            {"images": [{"image": f"{site.name}/app"}], "registry": {"url": site.engine.registry}},
+            {"timeout": 3600},
+            workspace=fetched.workspace,
+            source=None,
+            plan_only=False,
+            report=site.told.append,
+        )
+    assert caught.value.code == "timeout"
