@@ -131,6 +131,10 @@ def _arguments(pid: str) -> bytes:
         return b""
 
 
+def _command(pid: int) -> str:
+    return _arguments(str(pid)).replace(b"\0", b" ").decode(errors="replace")
+
+
 def descendants(pid: Optional[int] = None) -> dict[int, str]:
     """The living processes below ``pid`` (this process), orphans included, with their arguments."""
     parents: dict[int, list[int]] = {}
@@ -147,14 +151,21 @@ def descendants(pid: Optional[int] = None) -> dict[int, str]:
     waiting = [pid or os.getpid()]
     while waiting:
         for child in parents.get(waiting.pop(), []):
-            found[child] = _arguments(str(child)).replace(b"\0", b" ").decode(errors="replace")
+            found[child] = _command(child)
             waiting.append(child)
     return found
 
 
+def running(mark: str) -> dict[int, str]:
+    """The processes of this machine, in a container or not, with ``mark`` in their arguments, and these."""
+    pids = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    commands = {pid: _command(pid) for pid in pids}
+    return {pid: command for pid, command in commands.items() if mark in command}
+
+
 def is_running(mark: str) -> bool:
     """Whether a process of this machine, in a container or not, has ``mark`` in its arguments."""
-    return any(mark.encode() in _arguments(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return bool(running(mark))
 
 
 def wait_until_gone(mark: str, seconds: float = 20) -> None:
