@@ -12,6 +12,14 @@ from .progress import Outcome, Step
 
 #: Pattern in BuildKit's message, code, hint, whether trying again can help. The first that fits counts.
 _CAUSES = (
+    # The words of gRPC and of Docker's client for an engine that has gone, not those of a registry.
+    (
+        r"(?:\A|: |code = )Unavailable\b|error reading from server|Cannot connect to the Docker daemon|"
+        r"failed to connect to the docker API|error during connect: ",
+        "engine_lost",
+        "Run it again when the engine answers to: docker info",
+        True,
+    ),
     (
         r"dockerfile parse error|unknown instruction|Dockerfile syntax|unknown flag",
         "dockerfile_syntax",

@@ -55,6 +55,17 @@ MESSAGES = [
         "snapshot a does not exist: not found",
         "step_lost",
     ),
+    ("Unavailable: error reading from server: EOF", "engine_lost"),
+    ("failed to list workers: Unavailable: connection error: desc = x", "engine_lost"),
+    (
+        "Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?",
+        "engine_lost",
+    ),
+    (
+        "failed to connect to the docker API at unix:///x.sock; check if the path is correct and if the "
+        "daemon is running: dial unix /x.sock: connect: no such file or directory",
+        "engine_lost",
+    ),
     ("something nobody has seen before", "build_failed"),
 ]
 
@@ -72,7 +83,7 @@ def test_each_known_cause_has_a_hint_and_only_passing_ones_can_be_tried_again(
 ) -> None:
     error = failure(message)
     assert bool(error.hint) == (code != "build_failed")
-    assert error.retryable == (code in ("disk_full", "push_failed", "step_lost"))
+    assert error.retryable == (code in ("disk_full", "engine_lost", "push_failed", "step_lost"))
 
 
 @pytest.mark.parametrize(
