@@ -26,7 +26,8 @@ class Target:
     that stand for the base images there. ``description`` says where the image comes from, in labels
     and annotations under the user's own; ``input_hash`` is an annotation of the whole only.
     ``attest`` lists the attestations to add. Without ``push`` it is only built, into the build cache;
-    with ``cached`` it comes from there, whatever the image's ``no_cache`` says.
+    with ``cached`` it comes from there, whatever the image's ``no_cache`` says. ``rewrite_timestamps``
+    gives its files the time ``source_date_epoch`` at the latest, where the engine can do that.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Target:
     source_date_epoch: int
     push: bool = True
     cached: bool = False
+    rewrite_timestamps: bool = False
 
 
 def bake_file(context: str, targets: Sequence[Target]) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def _target(context: str, target: Target) -> dict[str, Any]:
         "labels": {**target.description, **image.labels},
         "annotations": _annotations(target),
         "attest": list(target.attest),
-        "output": ["type=image,push=true,oci-mediatypes=true" if target.push else "type=cacheonly"],
+        "output": [_output(target)],
         "no-cache": image.no_cache and not target.cached,
         "pull": image.pull,
         "secret": [
@@ -100,6 +102,14 @@ def _target(context: str, target: Target) -> dict[str, Any]:
     if target.stage is not None:
         content["target"] = target.stage
     return {key: value for key, value in content.items() if value not in ({}, [], False)}
+
+
+def _output(target: Target) -> str:
+    if not target.push:
+        return "type=cacheonly"
+    # BuildKit cannot rewrite what it also unpacks into its store.
+    rewriting = ",rewrite-timestamp=true,unpack=false,store=false" if target.rewrite_timestamps else ""
+    return f"type=image,push=true,oci-mediatypes=true{rewriting}"
 
 
 def _annotations(target: Target) -> list[str]:

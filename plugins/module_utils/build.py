@@ -22,7 +22,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from .access import Access
 from .bake import Target, attestations, bake_file, secret_environment, secrets
 from .credentials import docker_config
-from .engine import Engine, docker_config_folder, environment
+from .engine import Engine, docker_config_folder, environment, rewrites_timestamps
 from .errors import BuilderError, BuildError, RegistryError
 from .failure import build_failure
 from .manifest import Manifest
@@ -108,8 +108,12 @@ def carry_out(
     if pending:
         for name in sorted({image.image.references[0] for image in pending}, key=str):
             registry.check_push(name)
+        # Without a commit there is no time to give the files.
+        rewrite = bool(plan.source.committed_at) and rewrites_timestamps(plan.engine)
+        if plan.source.committed_at and not rewrite:
+            report("this builder cannot give files the commit's time: another engine gives other digests")
         with tempfile.TemporaryDirectory(dir=folder) as own:
-            attempt = _Attempt(plan, options, access, registry, own, report, watch)
+            attempt = _Attempt(plan, options, access, registry, own, report, watch, rewrite)
             for result in attempt.build(pending):
                 done[id(result.plan)] = result
     return [done[id(image)] for image in plan.images]
@@ -142,6 +146,7 @@ class _Attempt:
         folder: str,
         report: Callable[[str], None],
         watch: Optional[Callable[[Event], None]],
+        rewrite_timestamps: bool,
     ) -> None:
         self._plan = plan
         self._options = options
@@ -149,6 +154,7 @@ class _Attempt:
         self._folder = folder
         self._report = report
         self._watch = watch
+        self._rewrite_timestamps = rewrite_timestamps
         self._access = access
         self._dockerfiles: dict[str, str] = {}
         self._environment = self._write_environment(plan.engine)
@@ -321,6 +327,7 @@ class _Attempt:
             source_date_epoch=self._plan.source.committed_at,
             push=step.push,
             cached=not step.build,
+            rewrite_timestamps=self._rewrite_timestamps,
         )
 
     def _write_dockerfile(self, text: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .engine import has_containerd_store
+from .engine import has_containerd_store, version_numbers
 
 LEAST_ENGINE = (26, 0)
 LEAST_BUILDX = (0, 13)
@@ -40,11 +40,6 @@ class Engine:
 
     def as_result(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    match = re.search(r"(\d+)\.(\d+)", version.split(":", 1)[-1])
-    return tuple(int(part) for part in match.groups()) if match else (0, 0)
 
 
 def _output(*command: str, host: str = "") -> Optional[str]:
@@ -108,10 +103,10 @@ def _host(name: str) -> tuple[Optional[Engine], str]:
     if not information:
         return None, "no Docker daemon of this machine's own answers"
     version = information["ServerVersion"]
-    if _numbers(version) < LEAST_ENGINE:
+    if version_numbers(version) < LEAST_ENGINE:
         return None, f"this machine's Docker Engine {version} is older than {LEAST_ENGINE[0]}"
     buildx_version = _plain(_output(cli, "buildx", "version", host=host) or "")
-    if _numbers(buildx_version) < LEAST_BUILDX:
+    if version_numbers(buildx_version) < LEAST_BUILDX:
         return None, f"this machine's buildx ({buildx_version or 'none'}) is older than 0.13"
     return (
         Engine(
@@ -154,10 +149,10 @@ def _distribution_suffices() -> bool:
     )
     if release.get("ID") == "debian":
         # Asked of the release, since a fresh machine has no package lists to ask yet.
-        return _numbers(release.get("VERSION_ID", "0").strip('"') + ".0") >= (13, 0)
+        return version_numbers(release.get("VERSION_ID", "0").strip('"') + ".0") >= (13, 0)
     return (
-        _numbers(_candidate("docker.io")) >= LEAST_ENGINE
-        and _numbers(_candidate("docker-buildx")) >= LEAST_BUILDX
+        version_numbers(_candidate("docker.io")) >= LEAST_ENGINE
+        and version_numbers(_candidate("docker-buildx")) >= LEAST_BUILDX
     )
 
 

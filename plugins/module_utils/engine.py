@@ -38,6 +38,11 @@ _HINT = "Set one up with: ansible-playbook sodalite.image_builder.setup"
 _ANSWER_SECONDS = 30.0
 # What Debian's BuildKit does not list though it runs them.
 _LEFT_OUT = ("linux/386", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7")
+# BuildKit's ``rewrite-timestamp``, which Docker Engine has had since 26.
+_REWRITING_BUILDKIT = (0, 13)
+_REWRITING_ENGINE = (26, 0)
+# buildx before docker/buildx#3023 pushes a second time, from the engine's store, what is not kept there.
+_PUSHING_ONCE_BUILDX = (0, 22)
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,29 @@ def _runnable(engine: Engine) -> tuple[Platform, ...]:
     if not found:
         raise EngineError("builder_unusable", f"The builder does not answer: {failure}.", retryable=True)
     return found
+
+
+def rewrites_timestamps(engine: Engine) -> bool:
+    """Whether the builder can give an image's files the commit's time, so that others build the same digest.
+
+    An engine's own builder does so only for images that it does not keep in its store.
+    """
+    if engine.builder:
+        told = _ask([engine.buildx, "inspect", engine.builder], engine.docker_host).stdout
+        if not re.search(r"^Driver:\s*docker$", told, re.MULTILINE):
+            found = re.findall(r"^BuildKit version:\s*(.+)$", told, re.MULTILINE)
+            return bool(found) and all(version_numbers(text) >= _REWRITING_BUILDKIT for text in found)
+    buildx = _ask([engine.buildx, "version"], engine.docker_host).stdout
+    return (
+        version_numbers(engine.version) >= _REWRITING_ENGINE
+        and version_numbers(buildx) >= _PUSHING_ONCE_BUILDX
+    )
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """``(26, 1)`` from ``26.1.5``, Debian's ``5:26.1.5-1``, or a line with one; ``(0, 0)`` without one."""
+    match = re.search(r"(\d+)\.(\d+)", version.split(":", 1)[-1])
+    return tuple(int(part) for part in match.groups()) if match else (0, 0)
 
 
 def environment(engine: Engine) -> dict[str, str]:

@@ -26,6 +26,10 @@ _STYLES = {
     "failed": "red",
     "cancelled": "yellow",
 }
+_REPRODUCIBLE = "the same for a commit on any engine of this version"
+_NOT_REPRODUCIBLE = (
+    "differ from another engine's, which takes buildx 0.22 or newer, or BuildKit 0.13 or newer"
+)
 _WIDEST = 10_000
 _HEADINGS = ("Image", "Tag", "Platforms", "Digest", "Base", "Time", "State")
 
@@ -160,5 +164,6 @@ def show_engine(console: Console, found: Mapping[str, Any]) -> None:
         ("buildx", found["buildx"]),
         ("native", found["native"]),
         ("platforms", " ".join(found["platforms"])),
+        ("digests", _REPRODUCIBLE if found["rewrites_timestamps"] else _NOT_REPRODUCIBLE),
     ]
     console.print(_aligned(rows), soft_wrap=True)

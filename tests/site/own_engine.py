@@ -21,7 +21,7 @@ from tests.site import leaks
 from tests.site.engine import PREFIX, Engine
 
 _PACKAGES = ("docker.io", "docker-cli", "docker-buildx", "containerd")
-_PLUGIN = "usr/libexec/docker/cli-plugins/docker-buildx"
+PLUGIN = "usr/libexec/docker/cli-plugins/docker-buildx"
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -117,7 +117,7 @@ def own_engine(
     ``programs`` is the folder that its packages are unpacked in, the site's private engine's unless
     told otherwise; ``buildx`` can be of another one. ``registry`` (``host:port``) mirrors Docker Hub.
     """
-    own = OwnEngine(data, programs, buildx or programs / _PLUGIN, registry)
+    own = OwnEngine(data, programs, buildx or programs / PLUGIN, registry)
     own.make()
     try:
         own.start()

@@ -43,7 +43,8 @@ def down() -> None:
 def status(as_json: AsJson = False) -> None:
     """Tell which engine builds here.
 
-    Shows its address, its version, and the platforms that it can build for.
+    Shows its address, its version, the platforms that it can build for, and whether another engine
+    builds the same digests.
     """
     with explained(as_json=as_json):
         engine = engines.find()
@@ -54,6 +55,7 @@ def status(as_json: AsJson = False) -> None:
             "buildx": engine.buildx,
             "native": str(engine.native),
             "platforms": [str(platform) for platform in engines.runnable(engine)],
+            "rewrites_timestamps": engines.rewrites_timestamps(engine),
         }
         if as_json:
             print_json({**found, "error": None})
