@@ -258,7 +258,10 @@ def test_the_engine_that_builds_is_found_and_told(machine: Machine, engine: Engi
     found = run_json(machine, "engine", "status")
     assert found["docker_host"] == engine.docker_host
     assert set(PLATFORMS) <= set(found["platforms"])
-    assert f"Docker Engine {found['version']}" in run(machine, "engine", "status").stdout
+    shown = run(machine, "engine", "status").stdout
+    assert f"Docker Engine {found['version']}" in shown
+    told = "the same for a commit" if found["rewrites_timestamps"] else "differ from another engine's"
+    assert told in shown
 
     settings = run(machine, "engine", "env").stdout
     told = subprocess.run(

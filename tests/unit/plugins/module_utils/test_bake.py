@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Optional
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.bake import (
@@ -46,6 +47,14 @@ def target(
 def content(wanted: Target) -> dict[str, Any]:
     found: dict[str, Any] = bake_file("/context", [wanted])["target"][wanted.key]
     return found
+
+
+def test_an_image_whose_timestamps_are_rewritten_is_not_kept_by_the_engine() -> None:
+    assert content(replace(target(), rewrite_timestamps=True))["output"] == [
+        "type=image,push=true,oci-mediatypes=true,rewrite-timestamp=true,unpack=false,store=false"
+    ]
+    built_only = replace(target(), rewrite_timestamps=True, push=False)
+    assert content(built_only)["output"] == ["type=cacheonly"]
 
 
 def test_an_image_becomes_a_target_that_is_pushed() -> None:
