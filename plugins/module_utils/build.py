@@ -176,7 +176,7 @@ class _Attempt:
             return [self._failed(images[0], error)]
         blamed = error.image
         again = [image for image in images if image.image.name != blamed]
-        if self._options.on_failure != "continue":
+        if self._options.on_failure != "continue" or error.code == "engine_lost":
             singles = [self._stopped(image, None if blamed else error) for image in again]
         else:
             self._report(f"failed: {error}" if blamed else "the build failed; building each image by itself")
@@ -204,7 +204,7 @@ class _Attempt:
             manifest = None
         if manifest is not None and manifest.annotations.get(INPUT_HASH) == image.input_hash:
             return ImageResult(image, "success", manifest)
-        return ImageResult(image, "failed" if error else "cancelled", error=error)
+        return self._failed(image, error) if error else ImageResult(image, "cancelled")
 
     def _failed(self, image: ImagePlan, error: BuilderError) -> ImageResult:
         self._report(f"{image.image.name} failed")

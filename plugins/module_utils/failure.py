@@ -95,6 +95,9 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
             code, hint, retryable = candidate, advice, again
             break
     text = _NOT_FOUND.sub(r"\1 is not in the build context", message).rstrip(".") + "."
+    if code == "engine_lost":
+        step = None  # whichever it was, it is not to blame
+        text = f"The engine was lost during the build: {text}"
     if step is not None and step.log:
         text += " Its last output was: " + " | ".join(step.log) + "."
     image = names.get(step.target) if step else None

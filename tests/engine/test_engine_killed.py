@@ -46,13 +46,16 @@ def site(tmp_path: Path, engine: Engine, machine: tuple[Path, Path]) -> Iterator
 
 
 @contextmanager
-def killing(own: OwnEngine, when: Callable[[], object]) -> Iterator[None]:
-    """Kill the engine as soon as ``when()`` is true; it is an error when that does not happen."""
+def killing(
+    own: OwnEngine, when: Callable[[], object], then: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Kill the engine as soon as ``when()`` is true, and call ``then``; it is an error when that never is."""
     killed = threading.Event()
 
     def kill() -> None:
         if wait_until(lambda: bool(when()), 60, pause=0.005):
             own.kill()
+            then()
             killed.set()
 
     killer = threading.Thread(target=kill, daemon=True)
@@ -68,6 +71,7 @@ def assert_engine_lost(site: Site) -> None:
     assert states(made) == ["failed", "failed"]
     for image in made.to_dict()["images"]:
         error = image["error"]
+        assert "The engine was lost" in error["message"]
         assert (error["code"], error["phase"], error["retryable"]) == ("engine_lost", "build", True)
         assert "docker info" in error["hint"]
         assert image["digest"] == ""
@@ -104,17 +108,14 @@ def test_a_build_whose_engine_is_killed_while_it_pushes_fails_and_the_next_one_c
         uploads = tmp_path / "registry/data/docker/registry/v2/repositories" / site.repository("one")
 
         def is_uploading() -> bool:
-            """Whether part of a layer has arrived; the registry then takes no more."""
+            """Whether part of a layer has arrived; the registry then takes no more before the kill."""
             if not any(path.stat().st_size for path in uploads.glob("_uploads/*/data")):
                 return False
             os.kill(server, signal.SIGSTOP)
             return True
 
-        try:
-            with killing(own, is_uploading):
-                assert_engine_lost(site)
-        finally:
-            os.kill(server, signal.SIGCONT)
+        with killing(own, is_uploading, then=lambda: os.kill(server, signal.SIGCONT)):
+            assert_engine_lost(site)
         for name in ("one", "two"):
             assert not list(uploads.parent.glob(f"{name}/_manifests/tags/*"))
 
