@@ -54,23 +54,29 @@ class OwnEngine:
     def start(self) -> None:
         """Start it, with what an earlier start has left in its folders, and wait until it answers."""
         path = f"{self._programs}/usr/bin:{self._programs}/usr/sbin:{_SYSTEM_PATH}"
-        started = processes.start_detached(self._command, {"PATH": path, "HOME": str(self._data)}, self._log)
-        processes.wait_until(lambda: started.poll() is not None or self._answers(), 60)
+        environment = {"PATH": path, "HOME": str(self._data)}
+        self._dockerd = dockerd = processes.start_detached(self._command, environment, self._log)
+        processes.wait_until(lambda: dockerd.poll() is not None or self._answers(), 60)
         assert self._answers(), f"the engine did not start: {self._log.read_text(errors='replace')[-4000:]}"
         leaks.remember_processes()
 
     def kill(self) -> None:
         """Kill dockerd and containerd, as the kernel does when memory runs out; the steps go on."""
-        for pid, command in self._processes().items():
-            if "containerd-shim" not in command:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-        processes.wait_until(lambda: not self._answers(), 10)
+        killed = [pid for pid, command in self._processes().items() if "containerd-shim" not in command]
+        for pid in killed:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._dockerd.wait()
+        # Its orphans are this process's where it adopts them (see leaks.watched), and dockerd takes a dead
+        # containerd that nobody has waited for to be alive.
+        for pid in killed:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
     def remove(self) -> None:
         """End all of its processes, and remove what it made."""
-        dockerd = [pid for pid, command in self._processes().items() if "/dockerd " in command]
-        processes.end_processes(lambda: [pid for pid in dockerd if pid in self._processes()], 20)
+        # dockerd comes first: it ends its children in good order.
+        processes.end_processes(lambda: [pid for pid in self._processes() if pid == self._dockerd.pid], 20)
         processes.end_processes(lambda: list(self._processes()), 1)
         processes.remove_cgroup(self._name)
         processes.unmount_below([str(self._data), str(self._run)])
