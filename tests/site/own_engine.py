@@ -22,6 +22,8 @@ from tests.site.engine import PREFIX, Engine
 
 _PACKAGES = ("docker.io", "docker-cli", "docker-buildx", "containerd")
 PLUGIN = "usr/libexec/docker/cli-plugins/docker-buildx"
+# As the module background_service has it: on a busy disk containerd can be too slow for dockerd.
+_ATTEMPTS = 3
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -55,8 +57,11 @@ class OwnEngine:
         """Start it, with what an earlier start has left in its folders, and wait until it answers."""
         path = f"{self._programs}/usr/bin:{self._programs}/usr/sbin:{_SYSTEM_PATH}"
         environment = {"PATH": path, "HOME": str(self._data)}
-        self._dockerd = dockerd = processes.start_detached(self._command, environment, self._log)
-        processes.wait_until(lambda: dockerd.poll() is not None or self._answers(), 60)
+        for _ in range(_ATTEMPTS):
+            self._dockerd = processes.start_detached(self._command, environment, self._log)
+            processes.wait_until(lambda: self._dockerd.poll() is not None or self._answers(), 60)
+            if self._dockerd.poll() is None:
+                break
         assert self._answers(), f"the engine did not start: {self._log.read_text(errors='replace')[-4000:]}"
         leaks.remember_processes()
 
