@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -89,6 +90,11 @@ def run(
             pass
         if stop.is_set():
             raise Cancelled()
+        if timeout is not None:
+            # wait() with a timeout looks only every 50 ms; the end of the output is noticed at once.
+            end = time.monotonic() + timeout
+            readers[1].join(timeout)
+            timeout = max(0.0, end - time.monotonic())
         status = child.wait(timeout)
         if stop.is_set():
             raise Cancelled()
