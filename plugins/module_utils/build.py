@@ -1,5 +1,5 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Carrying out a plan: one bake for all images of a request, pushed by BuildKit.
+"""Carrying out a plan: one bake for all images of a request, or for each portion of many, pushed by BuildKit.
 
 BuildKit ends a bake at the first error. Then the images that were not to blame are built
 once more, each by itself and all at the same time: what was done comes from the cache. Where
@@ -36,6 +36,8 @@ from .secret import redact
 
 _FIRST_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 20.0
+# BuildKit gives up on some of a hundred images built and pushed at once: "context deadline exceeded".
+_MOST_TOGETHER = 20
 
 
 @dataclass(frozen=True)
@@ -161,13 +163,25 @@ class _Attempt:
 
     def build(self, images: Sequence[ImagePlan]) -> list[ImageResult]:
         """Build ``images`` together; after a failure, those not to blame once more by themselves."""
+        portions = [images[n : n + _MOST_TOGETHER] for n in range(0, len(images), _MOST_TOGETHER)]
         step = _Step(build=True, push=True)
         if self._options.on_failure == "atomic" and len(images) > 1:
-            error = self._bake_patiently("built", images, _Step(build=True, push=False)).error
-            if error is not None:
-                return [self._unpushed(image, error) for image in images]
+            for portion in portions:
+                error = self._bake_patiently("built", portion, _Step(build=True, push=False)).error
+                if error is not None:
+                    return [self._unpushed(image, error) for image in images]
             self._report("all images are built; pushing them")
             step = _Step(build=False, push=True)
+        results: list[ImageResult] = []
+        for portion in portions:
+            if self._options.on_failure != "continue" and any(result.error for result in results):
+                results += [ImageResult(image, "cancelled") for image in portion]
+            else:
+                results += self._together(portion, step)
+        return results
+
+    def _together(self, images: Sequence[ImagePlan], step: _Step) -> list[ImageResult]:
+        """One bake of ``images``, and what follows where it fails."""
         baked = self._bake_patiently("all", images, step)
         error = baked.error
         if error is None:

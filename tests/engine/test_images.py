@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils import build
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, Cancelled
 from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
@@ -212,6 +213,28 @@ def test_after_a_failure_the_others_can_be_left_unbuilt(site: Site) -> None:
     made = site.build({"image": "bad"}, slow, options={"on_failure": "stop"})
     assert states(made)[0] == "failed"
     assert site.repository("slow") not in site.pushed("slow").registry.repositories()
+
+
+def test_many_images_are_built_in_portions(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "_MOST_TOGETHER", 2)
+    site.write(Dockerfile="FROM alpine\nARG N\nRUN [ $N != bad ] && sleep 1\nLABEL n=$N\n")
+    names = ["a", "bad", "b", "c", "d"]
+    images = {name: {"image": name, "build_args": {"N": name}} for name in names}
+    good = [image for name, image in images.items() if name != "bad"]
+    ends = {
+        "stop": ["cancelled", "failed", "cancelled", "cancelled", "cancelled"],
+        "atomic": ["cancelled", "failed", "cancelled", "cancelled", "cancelled"],
+        "continue": ["success", "failed", "success", "success", "success"],
+    }
+    for on_failure, expected in ends.items():
+        made = site.build(*images.values(), options={"on_failure": on_failure})
+        assert states(made) == expected, on_failure
+        held = site.pushed("a").registry.repositories()
+        pushed = [site.repository(name) in held for name in names]
+        assert pushed == [state == "success" for state in expected], on_failure
+    assert states(site.build(*good)) == ["unchanged"] * 4
+    made = site.build(*good, options={"on_failure": "atomic", "rebuild": "always"})
+    assert states(made) == ["success"] * 4
 
 
 def test_no_tag_moves_unless_all_images_are_built(site: Site) -> None:
