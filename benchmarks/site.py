@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import engine as engines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.images import Report
@@ -152,7 +153,9 @@ def site() -> Iterator[Site]:
     """A site for the length of a block. Raises ``EngineError`` where no engine is set up."""
     with TemporaryDirectory(prefix="benchmark-image-builder-") as name:
         folder = Path(name)
-        with registry(folder / "registry") as made:
+        # What image-builder remembers of the sources is of no use to the user.
+        remembered = patch.dict(os.environ, {"XDG_CACHE_HOME": str(folder / "cache")})
+        with remembered, registry(folder / "registry") as made:
             yield Site(folder, engines.find(), made.address)
 
 
