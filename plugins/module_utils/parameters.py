@@ -134,12 +134,7 @@ def _registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[RegistryAcc
     if "url" not in parts:
         faults.add(f"{path}.url", "is missing")
     url = faults.text(f"{path}.url", parts["url"]) if "url" in parts else None
-    host, _, prefix = re.sub(r"\Ahttps?://", "", url or "").rstrip("/").partition("/")
-    if host in ("index.docker.io", "registry-1.docker.io", "hub.docker.com"):
-        host, prefix = DOCKER_HUB, ""
-    if url and (not is_registry_host(host) or (prefix and not is_repository_path(prefix))):
-        faults.add(f"{path}.url", f"{url!r} is not a registry; write host or host:port")
-        host = ""
+    host, prefix = faults.made(f"{path}.url", _registry_place, url) or ("", "") if url else ("", "")
     username = faults.text(f"{path}.username", parts["username"]) if "username" in parts else None
     password = read_secret(faults, f"{path}.password", parts.get("password"))
     if username and "password" not in parts:
@@ -149,6 +144,23 @@ def _registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[RegistryAcc
     if username and ":" in username:
         faults.add(f"{path}.username", "must not contain a colon")
     return (RegistryAccount(host, username, password), prefix) if host else (None, "")
+
+
+def _registry_place(url: str) -> tuple[str, str]:
+    """Host and folder of a registry's ``url``. Raises ``ValueError``, which never repeats a credential."""
+    if "@" in url:
+        raise ValueError("the address of a registry carries no account; give it as username and password")
+    scheme, has_scheme, rest = url.rpartition("://")
+    host, _, prefix = rest.rstrip("/").partition("/")
+    if host in ("index.docker.io", "registry-1.docker.io", "hub.docker.com"):
+        host, prefix = DOCKER_HUB, ""
+    if not is_registry_host(host) or (prefix and not is_repository_path(prefix)):
+        raise ValueError(f"{url!r} is not a registry; write host or host:port")
+    if has_scheme:
+        raise ValueError(
+            f"{url!r} is not a registry; write {f'{host}/{prefix}' if prefix else host}, without {scheme}://"
+        )
+    return host, prefix
 
 
 _IMAGE_KEYS = (
@@ -261,7 +273,7 @@ def _platforms(faults: Faults, path: str, value: Any) -> tuple[Platform, ...]:
     for number, item in enumerate(faults.sequence(path, value)):
         where = f"{path}[{number}]"
         text = faults.text(where, item)
-        platform = faults.made(where, Platform.parse, text) if text is not None else None
+        platform = faults.made(where, Platform.parse_known, text) if text is not None else None
         if platform is not None and platform in found:
             faults.add(where, f"{platform} is listed twice")
         elif platform is not None:
@@ -281,7 +293,7 @@ def _override(faults: Faults, path: str, value: Any) -> Optional[Override]:
         where = f"{path}.{key}"
         if isinstance(item, Mapping):
             override[key] = {
-                str(faults.made(f"{where}.{platform}", Platform.parse, platform)): _base_reference(
+                str(faults.made(f"{where}.{platform}", Platform.parse_known, platform)): _base_reference(
                     faults, f"{where}.{platform}", reference
                 )
                 for platform, reference in faults.mapping(where, item).items()

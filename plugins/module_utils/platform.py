@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 
@@ -19,8 +20,14 @@ _ARCHITECTURE_ALIASES = {
     "armel": ("arm", "v6"),
 }
 _DEFAULT_VARIANTS = (("arm64", "8"), ("arm64", "v8"), ("amd64", "v1"))
+# Source: the same file, isKnownOS and isKnownArch, which are Go's lists; and what runs WebAssembly there.
+_SYSTEMS = frozenset(
+    "aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris "  # noqa: SIM905
+    "wasi wasip1 windows zos".split()
+)
 _ARCHITECTURES = frozenset(
-    "386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x wasm".split()  # noqa: SIM905
+    "386 amd64 amd64p32 arm arm64 arm64be armbe loong64 mips mips64 mips64le mips64p32 mips64p32le "  # noqa: SIM905
+    "mipsle ppc ppc64 ppc64le riscv riscv64 s390 s390x sparc sparc64 wasm".split()
 )
 
 
@@ -62,6 +69,25 @@ class Platform:
         elif (architecture, variant) in _DEFAULT_VARIANTS:
             variant = ""
         return cls(os, architecture, variant)
+
+    @classmethod
+    def parse_known(cls, text: str) -> Platform:
+        """Read a platform as ``parse`` does, and refuse what no builder knows, such as ``linux/amd46``.
+
+        Raises ``ValueError`` with one sentence that says what is wrong.
+        """
+        made = cls.parse(text)
+        for part, known, what in (
+            (made.os, _SYSTEMS, "operating system"),
+            (made.architecture, _ARCHITECTURES, "architecture"),
+        ):
+            if part not in known:
+                near = difflib.get_close_matches(part, sorted(known), 1)
+                hint = f"did you mean {near[0]!r}?" if near else "write it as in linux/arm64"
+                raise ValueError(
+                    f"{text!r} is not a platform: {part!r} is no {what} that builders know; {hint}"
+                )
+        return made
 
     @property
     def fitting(self) -> tuple[Platform, ...]:

@@ -18,7 +18,7 @@ _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 _IDENTIFIER = re.compile(r"[0-9a-f]{64}\Z")
 _LABEL = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]{{1,5}})?\Z")
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::([0-9]{{1,5}}))?\Z")
 _LONGEST_NAME = 255
 
 
@@ -34,7 +34,8 @@ def is_tag(text: str) -> bool:
 
 def is_registry_host(text: str) -> bool:
     """Whether ``text`` is ``host`` or ``host:port`` of a registry."""
-    return bool(_HOST.match(text))
+    match = _HOST.match(text)
+    return match is not None and (match[1] is None or 0 < int(match[1]) < 65536)
 
 
 @dataclass(frozen=True)

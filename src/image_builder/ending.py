@@ -25,7 +25,7 @@ FAILED, WRONG_INPUT, CANCELLED = 1, 2, 130
 
 
 @contextmanager
-def explained(*, as_json: bool = False, wrong_input: int = WRONG_INPUT) -> Iterator[None]:
+def explained(*, as_json: bool = False) -> Iterator[None]:
     """Do a command's work inside. Its errors are printed and end the program, never with a traceback.
 
     Signals end the work in order. ``as_json`` prints the error on standard output too.
@@ -34,9 +34,9 @@ def explained(*, as_json: bool = False, wrong_input: int = WRONG_INPUT) -> Itera
         with cancellable():
             yield
     except BuilderError as error:
-        raise _ended(error, as_json, wrong_input) from None
+        raise _ended(error, as_json) from None
     except OSError as error:
-        raise _ended(from_os_error(error), as_json, wrong_input) from None
+        raise _ended(from_os_error(error), as_json) from None
 
 
 def print_error(message: str) -> None:
@@ -50,13 +50,13 @@ def print_json(content: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(content, indent=2))
 
 
-def _ended(error: BuilderError, as_json: bool, wrong_input: int) -> typer.Exit:
+def _ended(error: BuilderError, as_json: bool) -> typer.Exit:
     if as_json:
         print_json({"error": error.to_dict()})
     if isinstance(error, ParameterError):
         for fault in error.faults:
             print_error(fault)
-        return typer.Exit(wrong_input)
+        return typer.Exit(WRONG_INPUT)
     if isinstance(error, Cancelled) and error.code == "cancelled":
         print_text(Console(stderr=True), Text(f"Interrupted. {error.hint or 'Nothing was left behind.'}"))
         return typer.Exit(CANCELLED)

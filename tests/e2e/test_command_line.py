@@ -66,7 +66,7 @@ def test_each_fault_of_a_document_has_a_line_of_its_own(
     wanted["target"]["images"][0]["platforms"] = ["linux"]
     inputs = machine.own_file("inputs.yaml", json.dumps({**wanted, "sauce": {}}))
     outcome = deploy(machine, inputs, tmp_path / "run")
-    assert outcome.status == 1
+    assert outcome.status == 2
     lines = outcome.stderr.splitlines()
     assert [line.split(": ")[1] for line in lines] == ["sauce", "target.images[0].platforms[0]"]
     assert all(line.startswith("error: ") for line in lines)

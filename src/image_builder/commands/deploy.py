@@ -21,8 +21,7 @@ def deploy(path: Input) -> None:
     blueprint with the document as its inputs.
     """
     console = Console(highlight=False)
-    # Scripts around this command know 2 as wrong usage only.
-    with explained(wrong_input=FAILED):
+    with explained():
         document = inputs.load(path)
         show = report.Steps(console)
         # Private, since opera keeps all inputs in clear text, and gone at the end, however it comes.

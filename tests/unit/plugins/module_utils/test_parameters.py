@@ -144,8 +144,7 @@ def test_nulls_are_the_same_as_keys_left_out() -> None:
         ("docker.io", "app", "docker.io/library/app:latest"),
         ("docker.io", "team/app", "docker.io/team/app:latest"),
         ("index.docker.io", "team/app", "docker.io/team/app:latest"),
-        ("https://index.docker.io/v1/", "team/app", "docker.io/team/app:latest"),
-        ("https://registry.example.com/", "app", "registry.example.com/app:latest"),
+        ("registry.example.com/", "app", "registry.example.com/app:latest"),
         ("registry.example.com/group/project", "app", "registry.example.com/group/project/app:latest"),
         ("127.0.0.1:5000", "app", "127.0.0.1:5000/app:latest"),
         ("[::1]:5000", "app", "[::1]:5000/app:latest"),
@@ -246,6 +245,15 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
             {"base": {"first": {"linux": "alpine"}}},
             "target.images[0].base.first.linux: 'linux' is not a platform",
         ),
+        (
+            {"base": {"first": {"linux/amd46": "alpine"}}},
+            "target.images[0].base.first.linux/amd46: 'linux/amd46' is not a platform",
+        ),
+        (
+            {"platforms": ["linux/amd46"]},
+            "target.images[0].platforms[0]: 'linux/amd46' is not a platform: 'amd46' is no architecture that "
+            "builders know; did you mean 'amd64'?",
+        ),
         ({"build_args": ["A=1"]}, "target.images[0].build_args: a mapping is wanted, not a list"),
         ({"build_args": {"A": 1.10}}, "target.images[0].build_args.A: text is wanted, not the number 1.1"),
         ({"build_args": {"A": True}}, "target.images[0].build_args.A: text is wanted, not the truth value"),
@@ -308,7 +316,17 @@ def test_a_fault_of_a_git_repository_is_named(given: dict[str, Any], expected: s
         ({"password": "x"}, "registry.username: is missing"),
         ({"username": "a:b", "password": "x"}, "registry.username: must not contain a colon"),
         ({"url": "host/path"}, "registry.url: only a host and a port are wanted here"),
-        ({"url": "user@host"}, "registry.url: 'user@host' is not a registry"),
+        (
+            {"url": "http://127.0.0.1:5000"},
+            "registry.url: 'http://127.0.0.1:5000' is not a registry; write 127",
+        ),
+        (
+            {"url": "https://index.docker.io/v1/"},
+            "registry.url: 'https://index.docker.io/v1/' is not a registry",
+        ),
+        ({"url": "host:0"}, "registry.url: 'host:0' is not a registry"),
+        ({"url": "host:65536"}, "registry.url: 'host:65536' is not a registry"),
+        ({"url": "user@host"}, "registry.url: the address of a registry carries no account"),
         ({"url": "-host"}, "registry.url: '-host' is not a registry"),
         ({"url": "host:port"}, "registry.url: 'host:port' is not a registry"),
     ],
@@ -331,10 +349,10 @@ def test_a_fault_never_repeats_a_password() -> None:
         {"git_repo": {"url": "https://me:hunter2@host/app", "password": {"text": "hunter2"}}},
         {
             "images": [{"image": "a", "secrets": {"x": ["hunter2"], "y": {"file": "/x", "env": "hunter2"}}}],
-            "registry": {"url": "host", "username": "me", "password": "hunter2\n"},
+            "registry": {"url": "https://me:hunter2@host", "username": "me", "password": "hunter2\n"},
         },
     )
-    assert len(found) == 5
+    assert len(found) == 6
     assert "hunter2" not in "".join(found)
 
 

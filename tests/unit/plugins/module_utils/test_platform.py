@@ -1,6 +1,8 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 from __future__ import annotations
 
+import re
+
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.platform import Platform
 from hypothesis import given
@@ -45,6 +47,27 @@ def test_platforms_are_normalised_as_buildkit_does(text: str, expected: str) -> 
 def test_what_is_no_platform_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="write os/architecture"):
         Platform.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("linux/amd46", "'amd46' is no architecture that builders know; did you mean 'amd64'?"),
+        ("linux/x86_46", "'x86_46' is no architecture that builders know; write it as in linux/arm64"),
+        ("linus/arm64", "'linus' is no operating system that builders know; did you mean 'linux'?"),
+        ("unknown/unknown", "'unknown' is no operating system"),
+    ],
+)
+def test_a_platform_that_no_builder_knows_is_refused_with_the_nearest_one(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)):
+        Platform.parse_known(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["linux/riscv64", "windows/amd64", "Linux/AArch64", "macos/x86_64", "wasi/wasm"]
+)
+def test_a_platform_of_any_builder_is_accepted(text: str) -> None:
+    assert Platform.parse_known(text) == Platform.parse(text)
 
 
 @given(st.from_regex(r"(linux|Windows|macos)/[A-Za-z0-9_.-]{1,8}(/[A-Za-z0-9_.-]{1,4})?", fullmatch=True))

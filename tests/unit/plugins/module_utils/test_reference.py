@@ -78,8 +78,8 @@ def test_what_is_no_reference_is_refused_in_a_sentence(text: str) -> None:
 WORD = st.from_regex(r"[a-z0-9]{1,8}([._-][a-z0-9]{1,5})?", fullmatch=True)
 HOSTS = st.one_of(
     st.just("docker.io"),
-    st.from_regex(r"[a-z0-9]{1,8}\.[a-z]{2,5}(:[0-9]{1,5})?", fullmatch=True),
-    st.from_regex(r"localhost(:[0-9]{1,5})?", fullmatch=True),
+    st.from_regex(r"[a-z0-9]{1,8}\.[a-z]{2,5}(:[1-9][0-9]{0,3})?", fullmatch=True),
+    st.from_regex(r"localhost(:[1-9][0-9]{0,3})?", fullmatch=True),
 )
 TAGS = st.one_of(
     st.none(), st.just("latest"), st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", fullmatch=True)
