@@ -59,7 +59,9 @@ class BuilderError(Exception):
             if part
         )
         text = f"{place}: {self.message}" if place else self.message
-        return f"{text} {self.hint}" if self.hint else text
+        text = f"{text} {self.hint}" if self.hint else text
+        # Names of a document or a repository must not steer the terminal that shows them.
+        return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
     def _location(self) -> str:
         if self.file and self.line:

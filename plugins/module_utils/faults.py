@@ -11,7 +11,11 @@ from typing import Any, Callable, Optional, TypeVar
 from .errors import ParameterError
 
 _T = TypeVar("_T")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Unicode's category Cc: some terminals obey those beyond ASCII, too.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# The longest path that Linux takes; no name or password is longer.
+_LONGEST = 4096
+_LONGEST_FAULT = 1000
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -19,8 +23,13 @@ class Faults(list[str]):
     """The faults found so far, and the checks that add to them."""
 
     def add(self, path: str, what: str) -> None:
-        """Note that ``what`` is wrong at ``path``; what a terminal would not show as it is, is escaped."""
+        """Note that ``what`` is wrong at ``path``.
+
+        What a terminal would not show as it is, is escaped; of a long line the middle is left out.
+        """
         line = f"{path}: {what}"
+        if len(line) > _LONGEST_FAULT:
+            line = f"{line[: _LONGEST_FAULT // 2]} … {line[-_LONGEST_FAULT // 2 :]}"
         self.append("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
 
     def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
@@ -36,6 +45,8 @@ class Faults(list[str]):
                 near = difflib.get_close_matches(key, names, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
                 self.add(f"{path}.{key}", f"unknown key; {hint}")
+            elif not names:
+                self.usable(f"{path}.{key}", key)
         return {key: item for key, item in value.items() if item is not None and isinstance(key, str)}
 
     def sequence(self, path: str, value: Any) -> Sequence[Any]:
@@ -58,10 +69,13 @@ class Faults(list[str]):
         return value if self.usable(path, value, lines=lines) else None
 
     def usable(self, path: str, text: str, *, lines: bool = False) -> bool:
-        """Whether programs can be given ``text``; ``lines`` allows control characters besides NUL."""
+        """Whether programs can be given ``text``; ``lines`` allows any length and all but NUL."""
         if "\0" in text or (not lines and _CONTROL.search(text)):
             what = "a NUL character" if lines else "line ends or other control characters"
             self.add(path, f"must not contain {what}")
+            return False
+        if not lines and len(text) > _LONGEST:
+            self.add(path, f"must not be longer than {_LONGEST} characters")
             return False
         if _SURROGATE.search(text):
             self.add(path, "must not contain half of a surrogate pair, which is no character")

@@ -17,6 +17,8 @@ from .source import Archive, Folder, GitRepo, RemoteFile, Source, StandaloneDock
 
 _KINDS = "git_repo, dockerfile (alone or with build_context), or tar"
 _REPOSITORY = ("url", "version", "username", "password", "ssh_key_file", "ssh_known_hosts_file")
+# Programs get secrets in environment variables, which Linux limits to 128 KiB each (MAX_ARG_STRLEN).
+_LONGEST_SECRET_BYTES = 120_000
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
@@ -56,8 +58,10 @@ def read_secret(faults: Faults, path: str, value: Any, *, lines: bool = False) -
         return None
     if not secret.reveal():
         faults.add(path, "must not be empty")
-    else:
-        faults.usable(path, secret.reveal(), lines=lines)
+    elif faults.usable(path, secret.reveal(), lines=lines) and (
+        len(secret.reveal().encode()) > _LONGEST_SECRET_BYTES
+    ):
+        faults.add(path, f"must not be longer than {_LONGEST_SECRET_BYTES} bytes")
     return secret
 
 

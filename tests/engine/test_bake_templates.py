@@ -15,9 +15,10 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.bake import
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document import Image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.platform import Platform
 from ansible_collections.sodalite.image_builder.plugins.module_utils.reference import Reference
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.site import fuzz
 from tests.site.engine import Engine
 
 pytestmark = pytest.mark.engine
@@ -72,11 +73,7 @@ def printed(engine: Engine, image: Image) -> dict[str, Any]:
     return content
 
 
-@settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@fuzz.examples(30)
 @example({"a": "${HOME}"}, {"${HOME}": "%{x}"}, {"%{x}": "$${a}"})
 @given(
     arguments=st.dictionaries(st.from_regex(r"[A-Z]{1,3}", fullmatch=True), TEXTS, max_size=4),

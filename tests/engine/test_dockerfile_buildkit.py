@@ -10,10 +10,11 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import DockerfileError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.platform import Platform
 from ansible_collections.sodalite.image_builder.plugins.module_utils.stages import resolve
-from hypothesis import HealthCheck, event, given, note, settings
+from hypothesis import event, given, note
 
 from tests.engine.buildkit import view
 from tests.engine.dockerfiles import Case, cases
+from tests.site import fuzz
 from tests.site.engine import Engine
 
 pytestmark = pytest.mark.engine
@@ -59,11 +60,7 @@ def images(case: Case) -> Union[frozenset[tuple[str, str]], str]:
     return frozenset(found)
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@fuzz.examples(60)
 @given(case=cases())
 def test_generated_dockerfiles_need_the_images_that_buildkit_asks_for(engine: Engine, case: Case) -> None:
     expected = images(case)

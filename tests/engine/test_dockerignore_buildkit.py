@@ -15,9 +15,10 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerignor
     context_digest,
     read_ignore,
 )
-from hypothesis import HealthCheck, example, given, note, settings
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 
+from tests.site import fuzz
 from tests.site.engine import Engine
 
 pytestmark = pytest.mark.engine
@@ -77,11 +78,7 @@ def copy(engine: Engine, context: Path, dockerfile: Path, output: Path) -> str:
     return done.stderr if done.returncode else ""
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@fuzz.examples(40)
 @example(Case(("d/e", "d/f"), "d\n!d/e\nd"))
 @example(Case(("xab", "ab", "a/xab", "a/ab/c"), "**ab"))
 @example(Case(("xabc", "ab", "a/xab", "a/abc/c"), "**ab*"))

@@ -26,8 +26,10 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.source impo
     SourceTree,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.workspace import Workspace
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.site import fuzz
 
 Fetch = Callable[..., SourceTree]
 MODEST = 1700000000
@@ -419,14 +421,9 @@ MEMBERS = st.lists(
     ),
     max_size=8,
 )
-FUZZ = settings(
-    max_examples=1500,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
-@FUZZ
+@fuzz.examples(1500)
 @given(
     members=MEMBERS,
     format=st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
