@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +13,23 @@ import pytest
 
 from tests.site import leaks
 from tests.site.engine import Engine
+from tests.site.examples import Builds, Server, Servers
+from tests.site.files import file_server
 from tests.site.git_servers import http_git_server, ssh_git_server
+from tests.site.images import save_oci
 from tests.site.leaks import new_secret
 from tests.site.registry import Registry, outer_address, registry
-from tests.site.repositories import CONTEXTS, DOCKERFILES, GENERIC_REPO, GENERIC_REPO_2, repository
+from tests.site.repositories import (
+    APP,
+    ARCHIVE,
+    CONTEXTS,
+    DOCKERFILES,
+    GENERIC_REPO,
+    GENERIC_REPO_2,
+    LOCAL,
+    repository,
+    write,
+)
 from tests.site.run import Machine
 
 
@@ -36,7 +51,7 @@ def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitSite]:
     folder = tmp_path_factory.mktemp("git")
     repository(folder / "generic_repo.git", GENERIC_REPO, bare=True)
     repository(folder / "generic-repo-2.git", GENERIC_REPO_2, bare=True)
-    for name, files in CONTEXTS.items():
+    for name, files in {"app": APP, **CONTEXTS}.items():
         repository(folder / f"{name}.git", files, bare=True)
     account = ("reader", new_secret())
     with (
@@ -48,20 +63,38 @@ def git(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitSite]:
 
 
 @pytest.fixture(scope="session")
-def dockerfiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample Dockerfiles that come by themselves, in a folder to serve."""
-    folder = tmp_path_factory.mktemp("files")
-    for name, text in DOCKERFILES.items():
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def engine() -> Engine:
     """The engine that builds, and runs what was built."""
     return Engine.from_environment()
+
+
+@pytest.fixture(scope="session")
+def servers(git: GitSite, engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Everything that the examples in ``inputs/`` name, on this machine."""
+    folder, root = tmp_path_factory.mktemp("files"), tmp_path_factory.mktemp("root")
+    write(folder, DOCKERFILES)
+    work = tmp_path_factory.mktemp("work")
+    write(work / "app-1.0", ARCHIVE)
+    write(work / "saved", GENERIC_REPO)
+    write(root / "srv" / "app", LOCAL)
+    with tarfile.open(folder / "app" / "app-1.0.tar.gz", "w:gz") as archive:
+        archive.add(work / "app-1.0", "app-1.0")
+    (root / "srv" / "images").mkdir()
+    save_oci(engine, work / "saved", root / "srv" / "images" / "app.tar")
+    account = ("username", new_secret())
+    with (
+        file_server(folder) as public,
+        file_server(folder, username=account[0], password=account[1]) as private,
+    ):
+        files = Server(public.url, private.url, account)
+        yield Servers(Server(git.public, git.private, git.account), files, folder, root)
+
+
+@pytest.fixture(scope="session")
+def builds(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builds]:
+    """The examples as they were built, each once in each way."""
+    with ExitStack() as stack:
+        yield Builds(servers, tmp_path_factory.mktemp("registries"), stack)
 
 
 @pytest.fixture(scope="session")

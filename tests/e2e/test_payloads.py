@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import GitSite
-from tests.site import payloads
+from image_builder.inputs import parse
 from tests.site.engine import Engine
-from tests.site.files import file_server
+from tests.site.examples import EXAMPLES, WAYS, Builds, Way
 from tests.site.images import Image
-from tests.site.leaks import new_secret
-from tests.site.registry import Registry, registry
-from tests.site.run import DOORS, Machine
+from tests.site.run import DOORS, ROOT, Machine
 
 ALL_SEVEN = [
     *("linux/386", "linux/amd64", "linux/arm/v6", "linux/arm/v7"),
@@ -24,45 +20,26 @@ ALL_SEVEN = [
 ]
 FOUR = ["linux/amd64", "linux/arm/v6", "linux/arm/v7", "linux/arm64"]
 
-MakeDocument = Callable[[str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module", params=DOORS)
-def door(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def empty_registry(door: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry for one door, so that no door finds its images already built by another."""
-    folder = tmp_path_factory.mktemp("registry")
-    with registry(folder, username="user", password=new_secret()) as made:
-        yield made
-
-
-@pytest.fixture
-def make(empty_registry: Registry, git: GitSite, machine: Machine) -> MakeDocument:
-    def made(name: str) -> dict[str, Any]:
-        url = git.private if name == "git_options" else git.public
-        return payloads.payload(name, git=url, registry=empty_registry, account=git.account)
-
-    machine.secrets += [empty_registry.password, git.account[1]]
-    return made
-
-
-@pytest.fixture
-def pushed(engine: Engine, empty_registry: Registry) -> Callable[[str, str], Image]:
-    return lambda repository, tag: Image(engine, empty_registry, repository, tag)
-
+PAYLOADS = sorted(path.stem for path in (ROOT / "tests" / "conformance" / "payloads").iterdir())
 
 Pushed = Callable[[str, str], Image]
 
 
+@pytest.fixture(params=DOORS)
+def way(request: pytest.FixtureRequest) -> Way:
+    """Each door, with one of the formats."""
+    return str(request.param), "yaml"
+
+
+@pytest.fixture
+def pushed(way: Way, engine: Engine, builds: Builds) -> Pushed:
+    return lambda repository, tag: Image(engine, builds.registry(way), repository, tag)
+
+
 def test_a_git_repository_becomes_an_image_that_is_reported_and_not_built_again(
-    door: str, machine: Machine, make: MakeDocument, pushed: Pushed
+    way: Way, machine: Machine, builds: Builds, pushed: Pushed
 ) -> None:
-    document = make("git")
-    (first,) = machine.build_ok(door, document)
+    (first,) = builds.images(machine, way, "git")
     image = pushed("repository/git", "latest")
 
     assert list(image.platforms()) == ["linux/amd64"]
@@ -73,18 +50,15 @@ def test_a_git_repository_becomes_an_image_that_is_reported_and_not_built_again(
     assert first["state"] == "success"
     assert first["changed"] is True
 
-    if door == "opera":
-        # opera itself does nothing on a second deploy; a new deployment asks the engine room.
-        machine.forget_deployment()
-    (second,) = machine.build_ok(door, document)
+    (second,) = builds.run(machine, way, "git")
     assert second["digest"] == first["digest"]
     assert second["changed"] is False
 
 
 def test_variants_of_one_repository_stand_on_their_own_bases(
-    door: str, machine: Machine, make: MakeDocument, pushed: Pushed
+    way: Way, machine: Machine, builds: Builds, pushed: Pushed
 ) -> None:
-    reported = machine.build_ok(door, make("git_image_variants"))
+    reported = builds.images(machine, way, "git_image_variants")
     images = [pushed("repository/image_variants", tag) for tag in ("latest", "python-3.8")]
 
     assert [image.base() for image in images] == ["python:3.6-alpine", "python:3.8-alpine"]
@@ -93,9 +67,9 @@ def test_variants_of_one_repository_stand_on_their_own_bases(
 
 
 def test_a_private_repository_is_built_from_its_dockerfile_and_working_directory(
-    door: str, machine: Machine, make: MakeDocument, pushed: Pushed
+    way: Way, machine: Machine, builds: Builds, pushed: Pushed
 ) -> None:
-    machine.build_ok(door, make("git_options"))
+    builds.images(machine, way, "git_options")
     image = pushed("repository/git", "additional_options")
 
     assert image.read("/code/main.py") == "print('generic-repo-2')\n"
@@ -103,10 +77,8 @@ def test_a_private_repository_is_built_from_its_dockerfile_and_working_directory
     assert sorted(listed) == ["/code/lib/part.py", "/code/main.py"]
 
 
-def test_seven_platforms_run_in_one_index(
-    door: str, machine: Machine, make: MakeDocument, pushed: Pushed
-) -> None:
-    (reported,) = machine.build_ok(door, make("multi_arch"))
+def test_seven_platforms_run_in_one_index(way: Way, machine: Machine, builds: Builds, pushed: Pushed) -> None:
+    (reported,) = builds.images(machine, way, "multi_arch")
     image = pushed("repository/platforms", "latest")
 
     assert sorted(image.platforms()) == ALL_SEVEN
@@ -116,9 +88,9 @@ def test_seven_platforms_run_in_one_index(
 
 
 def test_variants_have_their_own_platforms(
-    door: str, machine: Machine, make: MakeDocument, pushed: Pushed
+    way: Way, machine: Machine, builds: Builds, pushed: Pushed
 ) -> None:
-    machine.build_ok(door, make("multi_arch_image_variants"))
+    builds.images(machine, way, "multi_arch_image_variants")
     default = pushed("repository/image_variants_platforms", "latest")
     other = pushed("repository/image_variants_platforms", "python-3.8")
 
@@ -130,44 +102,16 @@ def test_variants_have_their_own_platforms(
         other.assert_runs_as(platform)
 
 
-@pytest.fixture
-def make_with_files(
-    empty_registry: Registry, git: GitSite, dockerfiles: Path, machine: Machine
-) -> Iterator[MakeDocument]:
-    """Documents whose Dockerfile comes by itself, from an open server or one that asks for a password."""
-    account = ("username", new_secret())
-    machine.secrets += [empty_registry.password, git.account[1], account[1]]
-    with (
-        file_server(dockerfiles) as public,
-        file_server(dockerfiles, username=account[0], password=account[1]) as private,
-    ):
-
-        def made(name: str) -> dict[str, Any]:
-            logs_in = name == "dockerfile_subdir_context"
-            return payloads.payload(
-                name,
-                git=git.private if logs_in else git.public,
-                registry=empty_registry,
-                account=git.account,
-                files=(private if logs_in else public).url,
-                files_account=account,
-            )
-
-        yield made
-
-
 def test_a_dockerfile_by_itself_is_built_with_the_context_that_the_document_names(
-    door: str, machine: Machine, make_with_files: MakeDocument, pushed: Pushed
+    way: Way, machine: Machine, builds: Builds, pushed: Pushed
 ) -> None:
     def files(image: Image) -> list[str]:
         listed = image.run("/bin/busybox", "find", "/code", "-type", "f").decode().split()
         return sorted(path.removeprefix("/code/") for path in listed)
 
-    for name in payloads.DOCKERFILE:
-        (reported,) = machine.build_ok(door, make_with_files(name))
+    for name in ("dockerfile", "dockerfile_build_context", "dockerfile_subdir_context"):
+        (reported,) = builds.images(machine, way, name)
         assert reported["state"] == "success"
-        if door == "opera":
-            machine.forget_deployment()
     alone, context, subdir = (
         pushed(f"repository/{name}", "latest") for name in ("no_context", "build-context", "subdir_context")
     )
@@ -175,3 +119,66 @@ def test_a_dockerfile_by_itself_is_built_with_the_context_that_the_document_name
     assert files(context) == [".dockerignore", "app.py", "lib/part.py"]
     assert files(subdir) == ["Dockerfile", "a.txt"]
     assert subdir.read("/code/Dockerfile") == "the repository's own\n"
+
+
+@pytest.mark.parametrize("name", PAYLOADS)
+def test_every_door_and_every_format_give_the_same_digests(
+    name: str, machine: Machine, builds: Builds, engine: Engine
+) -> None:
+    # Each way pushes to a registry of its own, so nothing is there already.
+    found = {}
+    for way in WAYS:
+        images = builds.images(machine, way, name)
+        assert {image["state"] for image in images} == {"success"}, way
+        for image in images:
+            held = Image(engine, builds.registry(way), image["image"], image["tag"])
+            assert (image["digest"], image["platforms"]) == (held.digest, platforms(held)), way
+        found[way] = [(image["image"], image["tag"], image["digest"]) for image in images]
+    assert len({tuple(images) for images in found.values()}) == 1, found
+
+
+def platforms(image: Image) -> list[dict[str, str]]:
+    return [{"platform": name, "digest": digest} for name, digest in image.platforms().items()]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_becomes_the_images_that_it_asks_for(
+    path: Path, machine: Machine, builds: Builds, engine: Engine
+) -> None:
+    way = ("image-builder", path.suffix[1:])
+    document = parse(path)
+    target = document["target"]
+    registry = builds.registry(way, private="username" in target["registry"])
+    reported = builds.images(machine, way, path.stem)
+    for entry, wanted in zip(reported, target["images"], strict=True):
+        tags = [*([wanted["tag"]] if "tag" in wanted else []), *wanted.get("tags", [])]
+        for tag in tags:
+            image = Image(engine, registry, wanted["image"], tag)
+            assert image.digest == entry["digest"]
+            asked = wanted.get("platforms", image.platforms())
+            assert sorted(image.platforms()) == sorted(asked)
+    if "provenance" not in document.get("options", {}):  # with one, every build has a digest of its own
+        other = builds.images(machine, ("image-builder", "json" if way[1] == "yaml" else "yaml"), path.stem)
+        assert [entry["digest"] for entry in reported] == [entry["digest"] for entry in other]
+
+
+def test_an_image_is_what_its_options_say(machine: Machine, builds: Builds, engine: Engine) -> None:
+    way = ("image-builder", "yaml")
+    builds.images(machine, way, "image_options")
+    image = Image(engine, builds.registry(way), "team/app", "1.2")
+    assert image.base() == "debian:bookworm"
+    assert image.read("/version") == "1.2.0\n"
+    assert image.config()["config"]["Labels"]["org.example.team"] == "builders"
+    assert image.annotations["org.example.ticket"] == "APP-42"
+    assert "team/app-cache" in builds.registry(way).repositories()
+
+
+def test_an_archive_and_a_local_folder_bring_what_they_hold(
+    machine: Machine, builds: Builds, engine: Engine
+) -> None:
+    way = ("image-builder", "yaml")
+    expected = {"tar": "print('archive')\n", "dockerfile_local_context": "print('local')\n"}
+    for name, text in expected.items():
+        (entry, *_) = builds.images(machine, way, name)
+        image = Image(engine, builds.registry(way), entry["image"], "latest")
+        assert image.read("/code/main.py") == text

@@ -21,7 +21,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.images impo
 from tests.site import leaks
 from tests.site.engine import Engine
 from tests.site.files import FileServer, file_server
-from tests.site.images import Image
+from tests.site.images import Image, save_oci
 from tests.site.registry import Registry
 from tests.site.repositories import repository
 
@@ -254,8 +254,7 @@ def layout(site: Site) -> Path:
     """An image for two platforms, with its provenance, as ``docker buildx build`` exports it."""
     context = site.write(Dockerfile=f"FROM {BASE}\nRUN uname -m > /arch\n")
     path = site.folder / "layout.tar"
-    argv = [site.engine.buildx, "build", "--platform=linux/amd64,linux/arm64", "--provenance=mode=min"]
-    subprocess.run([*argv, f"--output=type=oci,dest={path}", str(context)], check=True, capture_output=True)
+    save_oci(site.engine, context, path)
     return path
 
 

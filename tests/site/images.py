@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,6 +127,17 @@ class Image:
         machine, _, header = output.partition(b"\n")
         assert machine.decode() in MACHINES[platform]
         assert _binary(header) == _BINARIES[platform]
+
+
+def save_oci(engine: Engine, context: Path, archive: Path) -> None:
+    """Build the folder ``context`` for two platforms into an OCI ``archive``, as buildx exports it."""
+    argv = [engine.buildx, "build", "--platform=linux/amd64,linux/arm64", "--provenance=mode=min"]
+    subprocess.run(
+        [*argv, f"--output=type=oci,dest={archive}", str(context)],
+        env={**os.environ, "DOCKER_HOST": engine.docker_host},
+        check=True,
+        capture_output=True,
+    )
 
 
 def _platform(entry: dict[str, Any]) -> str:

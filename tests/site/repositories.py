@@ -46,6 +46,21 @@ RUN uname -m > /arch
     "elsewhere/outside.txt": "must not reach the image\n",
 }
 
+#: What the example of image options builds: several stages, an argument and a secret.
+APP = {
+    "Dockerfile": """\
+FROM golang:1.20 AS build
+ARG VERSION=dev
+COPY main.go .
+RUN --mount=type=secret,id=token test -s /run/secrets/token && echo "$VERSION" > /version
+FROM alpine:3.18 AS release
+COPY --from=build /version /version
+FROM release AS debug
+RUN exit 1
+""",
+    "main.go": "package main\n",
+}
+
 #: The build contexts of the payloads with a Dockerfile by itself, by the name of their repository.
 CONTEXTS = {
     "generic_docker_build_context": {
@@ -61,11 +76,29 @@ CONTEXTS = {
     },
 }
 
-#: Those Dockerfiles, by their path at the address of the payloads.
+#: The Dockerfiles by themselves, by the end of their address in the examples.
 DOCKERFILES = {
+    "app/Dockerfile": "FROM python:3.6-alpine\nCOPY . /code\n",
     "no_context/Dockerfile": "FROM python:3.6-alpine\nCOPY . /code\nRUN uname -m > /arch\n",
     "python_build_context/Dockerfile": "FROM python:3.6-alpine\nCOPY . /code\nCOPY app.py /app.py\n",
 }
+
+
+#: What the archive of the examples holds, in one folder, and the local folder of one.
+ARCHIVE = {
+    "docker/Dockerfile": "FROM python:3.6-alpine\nCOPY . /code\nRUN uname -m > /arch\n",
+    "code/main.py": "print('archive')\n",
+    "outside.txt": "must not reach the image\n",
+}
+LOCAL = {"main.py": "print('local')\n", "lib/part.py": "PART = 1\n"}
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """Write ``files`` (path to text) under ``folder``."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def repository(folder: Path, files: Mapping[str, str], *, bare: bool = False, branch: str = "main") -> str:
@@ -83,10 +116,7 @@ def repository(folder: Path, files: Mapping[str, str], *, bare: bool = False, br
 
 def add_commit(work: Path, files: Mapping[str, str], message: str = "Add files") -> str:
     """Commit ``files`` in the working tree ``work``; returns the commit."""
-    for name, text in files.items():
-        path = work / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    write(work, files)
     git(work, "add", "--all")
     git(work, "commit", "--quiet", f"--message={message}")
     return git(work, "rev-parse", "HEAD")

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+import yaml
+
 from tests.site.engine import Engine
 from tests.site.leaks import traces
 
@@ -120,12 +122,17 @@ class Machine:
         }
 
     def start(
-        self, door: str, document: Mapping[str, Any], *arguments: str, env: Optional[Mapping[str, str]] = None
+        self,
+        door: str,
+        document: Mapping[str, Any],
+        *arguments: str,
+        form: str = "json",
+        env: Optional[Mapping[str, str]] = None,
     ) -> Run:
-        """Start building ``document`` through ``door``, without waiting."""
+        """Start building ``document``, written as ``json`` or ``yaml``, through ``door``, without waiting."""
         folder = self._next_folder()
-        text = json.dumps(document, indent=2)  # JSON is YAML
-        inputs = self.own_file(f"{folder.name}/inputs.yaml", text)
+        text = json.dumps(document, indent=2) if form == "json" else yaml.safe_dump(document, sort_keys=False)
+        inputs = self.own_file(f"{folder.name}/inputs.{form}", text)
         if door == "ansible-playbook":
             argv = [door, *arguments, "-e", f"@{inputs}", str(ROOT / "playbooks" / "build.yml")]
             cwd = folder
@@ -142,10 +149,15 @@ class Machine:
         return Run(argv, folder, cwd, {**self.environment, **result, **(env or {})})
 
     def build(
-        self, door: str, document: Mapping[str, Any], *arguments: str, env: Optional[Mapping[str, str]] = None
+        self,
+        door: str,
+        document: Mapping[str, Any],
+        *arguments: str,
+        form: str = "json",
+        env: Optional[Mapping[str, str]] = None,
     ) -> Outcome:
         """Build ``document`` through ``door``."""
-        outcome = self.start(door, document, *arguments, env=env).finish()
+        outcome = self.start(door, document, *arguments, form=form, env=env).finish()
         if door == "opera":
             images = self._images_of_opera() if outcome.status == 0 else []
         elif door == "image-builder":
@@ -155,10 +167,15 @@ class Machine:
         return Outcome(outcome.status, outcome.stdout, outcome.stderr, images)
 
     def build_ok(
-        self, door: str, document: Mapping[str, Any], *arguments: str, env: Optional[Mapping[str, str]] = None
+        self,
+        door: str,
+        document: Mapping[str, Any],
+        *arguments: str,
+        form: str = "json",
+        env: Optional[Mapping[str, str]] = None,
     ) -> list[dict[str, Any]]:
         """Build ``document`` and assert that it worked; returns the reported images."""
-        outcome = self.build(door, document, *arguments, env=env)
+        outcome = self.build(door, document, *arguments, form=form, env=env)
         assert outcome.status == 0, outcome.output
         assert outcome.images, outcome.output
         return outcome.images
