@@ -186,6 +186,38 @@ def test_hostile_names_of_files_are_built_from_as_they_are(
     assert [result.state for result in report.results] == ["success"]
 
 
+@pytest.mark.parametrize("kind", ["git", "folder", "tar"])
+def test_links_that_lead_out_of_a_build_context_bring_nothing_in(
+    kind: str, ground: Ground, engine: Engine, servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("links")
+    write(folder, {"outside/secret.txt": "not for the image\n"})
+    dockerfile = "FROM alpine\nCOPY . /code\nRUN [ -L /code/link ] && ! [ -e /code/link ]\n"
+    context = folder / "context"
+    write(context, {"Dockerfile": dockerfile})
+    (context / "link").symlink_to(folder / "outside" / "secret.txt")
+    (context / "folder").symlink_to(folder / "outside")
+    source: dict[str, Any] = {
+        "git": {"git_repo": {"url": f"file://{context}"}},
+        "folder": {
+            "dockerfile": {"url": f"file://{context}/Dockerfile"},
+            "build_context": {"path": str(context)},
+        },
+        "tar": {"tar": {"path": str(folder / "context.tar")}},
+    }[kind]
+    image = {"image": f"tests/{uuid.uuid4().hex[:12]}/app"}
+
+    def built() -> list[str]:
+        if kind == "git":
+            repository(context, {})
+        subprocess.run(["tar", "-cf", "context.tar", "-C", "context", "."], cwd=folder, check=True)
+        return [result.state for result in carried_out({"source": source}, engine, image).results]
+
+    assert built() == ["success"]
+    (context / "Dockerfile").write_text("FROM alpine\nCOPY folder/secret.txt /\n", encoding="utf-8")
+    assert built() == ["failed"]
+
+
 def test_hostile_arguments_labels_annotations_and_secrets_arrive_as_they_are(
     ground: Ground, engine: Engine, servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
