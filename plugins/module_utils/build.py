@@ -28,6 +28,7 @@ from .failure import build_failure
 from .manifest import Manifest
 from .oci_annotations import describe
 from .options import Options
+from .patience import Patience
 from .plan import INPUT_HASH, ImagePlan, Plan
 from .process import run
 from .progress import Event, Outcome, Reader
@@ -230,19 +231,20 @@ class _Attempt:
 
         A step that BuildKit has lost stays lost in its cache, so then it is asked once without it.
         """
-        end = time.monotonic() + self._options.retry_for
-        pause = _FIRST_PAUSE_SECONDS
+        patience = Patience(
+            self._options.retry_for, first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS
+        )
         while True:
             baked = self._bake(name, images, step)
             if baked.error is not None and baked.error.code == "step_lost":
                 self._report(f"trying again without the cache: {baked.error}")
                 baked = self._bake(name, images, step, "--no-cache")
             again = baked.error is not None and baked.error.code == "push_failed"
-            if not again or time.monotonic() + pause > end:
+            pause = patience.pause() if again else None
+            if pause is None:
                 return baked
             self._report(f"trying again in {pause:.0f} s: {baked.error}")
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _bake(self, name: str, images: Sequence[ImagePlan], step: _Step, *options: str) -> _Baked:
         """One bake, with more ``options`` of buildx. The error names the image to blame where it is known."""

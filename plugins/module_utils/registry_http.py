@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from .errors import Cancelled
 from .http_proxy import Proxy, proxy_for
+from .patience import Patience
 from .reference import is_registry_host
 from .registry_hosts import Endpoint, RegistryHosts
 
@@ -126,19 +127,17 @@ class Transport:
         Where no connection came about, not longer than three seconds. A server's Retry-After
         is obeyed; one that leads beyond the limit ends the tries at once.
         """
-        start = time.monotonic()
-        pause = _FIRST_PAUSE
+        patience = Patience(retry_for, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
         while True:
             try:
                 return call()
             except Failure as failure:
-                limit = retry_for if failure.connected else min(retry_for, _CONNECT_RETRY_SECONDS)
-                wait = max(pause, failure.pause)
-                if not failure.temporary or time.monotonic() + wait - start > limit:
+                limit = None if failure.connected else _CONNECT_RETRY_SECONDS
+                wait = patience.pause(failure.pause, limit) if failure.temporary else None
+                if wait is None:
                     raise
             if self._closed.wait(wait):
                 raise Cancelled()
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def send(
         self,

@@ -79,7 +79,7 @@ def test_a_failure_that_lasts_is_reported_as_one_that_may_pass() -> None:
             502,
             True,
         )
-        assert len(server.seen) == 2
+        assert len(server.seen) == 3
 
 
 def test_a_wait_beyond_the_limit_is_not_begun() -> None:
