@@ -21,9 +21,10 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from .access import Access
 from .bake import Target, attestations, bake_file, secret_environment, secrets
+from .confirmation import confirm
 from .credentials import docker_config
 from .engine import Engine, docker_config_folder, environment, rewrites_timestamps
-from .errors import BuilderError, BuildError, RegistryError
+from .errors import BuilderError, RegistryError
 from .failure import build_failure
 from .manifest import Manifest
 from .oci_annotations import describe
@@ -308,23 +309,11 @@ class _Attempt:
 
     def _confirmed(self, image: ImagePlan, digest: str, seconds: float) -> ImageResult:
         """The image as it stands in the registry, which may not hold what was pushed."""
-        leading = image.image.references[0]
         try:
-            manifest = self._registry.manifest(leading, mirrors=False)
+            manifest = confirm(self._registry, image.image.references, digest, image.platforms)
         except RegistryError as error:
             error.image = image.image.name
-            error.phase = "report"
             return self._failed(image, error)
-        if manifest.digest != digest or set(manifest.platforms) != set(image.platforms):
-            lost = BuildError(
-                "push_lost",
-                f"The registry holds {manifest.digest} instead of the {digest} that was pushed.",
-                hint="Run it again; if it stays so, something else pushes this tag.",
-                image=image.image.name,
-                retryable=True,
-                phase="report",
-            )
-            return self._failed(image, lost)
         self._report(f"{image.image.name} pushed as {digest}")
         self._ended(image, "success")
         return ImageResult(image, "success", manifest, seconds)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, Optional
 
 from .build import ImageResult
+from .confirmation import confirm
 from .document import Image
 from .errors import BuilderError, Cancelled, RegistryError, SourceError
 from .image_layout import StoredImage, read_image
@@ -154,16 +155,7 @@ class ImagePush:
         self._upload(plan, stored)
         for reference in plan.image.references:
             push_manifest(self._registry, reference, stored.media_type, stored.body)
-        found = self._registry.manifest(plan.image.references[0], mirrors=False)
-        if found.digest != stored.digest:
-            raise RegistryError(
-                "push_lost",
-                f"The registry holds {found.digest} instead of the {stored.digest} that was pushed.",
-                hint="Run it again; if it stays so, something else pushes this tag.",
-                retryable=True,
-                phase="report",
-            )
-        return found
+        return confirm(self._registry, plan.image.references, stored.digest)
 
     def _push_blob(self, reference: Reference, digest: str, path: str) -> None:
         """Upload a blob once; other repositories of the target's registry take it from the first."""

@@ -304,6 +304,10 @@ def _compared(plan: ImagePlan, options: Options, registry: Registry) -> ImagePla
         leading = leading or manifest
         if manifest.digest != leading.digest:
             return _with_state(plan, "pending", f"{reference} is another build than {plan.image.name}")
+    missing = registry.missing(leading) if leading else []
+    if missing:
+        lost = ", ".join(map(str, missing))
+        return _with_state(plan, "pending", f"the registry has lost {lost} of {plan.image.name}")
     return _with_state(plan, "unchanged", "the registry holds it already", leading)
 
 

@@ -111,6 +111,15 @@ class Registry:
                 return None
             raise
 
+    def missing(self, manifest: Manifest) -> list[Platform]:
+        """The platforms that an index lists and whose manifests the registry does not hold."""
+        return [
+            platform
+            for platform, digest in manifest.platforms.items()
+            if digest != manifest.digest
+            and self.digest(manifest.reference.with_digest(digest), mirrors=False) is None
+        ]
+
     def delete(self, reference: Reference) -> bool:
         """Remove a tag, or the manifest that a reference without a tag names by its digest.
 
