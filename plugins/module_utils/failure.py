@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Optional
 
+from .confirmation import LOST_HINT
 from .errors import BuilderError, BuildError
 from .progress import Outcome, Step
 
@@ -45,6 +46,14 @@ _CAUSES = (
         "Correct this step of the Dockerfile.",
         False,
     ),
+    # What the engine says that pushed, after BuildKit did, and looks the image up.
+    (
+        r"Error response from daemon: manifest unknown|"
+        r"references to blobs and/or manifests are missing in your target registry",
+        "push_lost",
+        LOST_HINT,
+        True,
+    ),
     (
         r"401 Unauthorized|authorization failed|authentication required|insufficient_scope|no basic auth",
         "push_unauthorized",
@@ -58,6 +67,12 @@ _CAUSES = (
         "push_failed",
         "Run it again when the registry answers.",
         True,
+    ),
+    (
+        r"unexpected status from (?:POST|PUT|PATCH) request to \S+ 4\d\d",
+        "push_refused",
+        "Check that the registry takes images of this name and size.",
+        False,
     ),
     # What an ended bake can leave in BuildKit's cache, met by every later one that needs the same step.
     (
@@ -79,6 +94,10 @@ _COMMAND = re.compile(r'process "(?:[^"\\]|\\.)*"')
 _NOT_STARTED = re.compile(r"exec \S+: exec format error\Z")
 
 
+# An upload's address is made for one request and can hold a signature.
+_QUERY = re.compile(r"(https?://[^\s\"?]+)\?[^\s\"]*[^\s\":]")
+
+
 def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -> BuildError:
     """The error of one build.
 
@@ -86,6 +105,7 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
     """
     step = outcome.failed
     message = outcome.message or (step.error if step else "") or "BuildKit ended without a message"
+    message = _QUERY.sub(r"\1", message)
     code, hint, retryable = "build_failed", "", False
     cause = "\n".join(
         (_COMMAND.sub("process", message), *filter(_NOT_STARTED.match, step.log if step else ()))
@@ -101,6 +121,8 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
     if step is not None and step.log:
         text += " Its last output was: " + " | ".join(step.log) + "."
     image = names.get(step.target) if step else None
+    if code == "push_lost" and len(names) > 1:
+        image = None  # The engine ends all its pushes with the text of one.
     if image is None and len(names) == 1:
         image = next(iter(names.values()))
     line = outcome.line

@@ -73,8 +73,12 @@ class Outcome:
 
     @property
     def failed(self) -> Optional[Step]:
-        """The step whose failure ended the build, if one was to blame."""
-        return next((s for s in self.steps.values() if s.error and not s.cancelled), None)
+        """The step whose failure ended the build, if one was to blame.
+
+        Where several failed, it is the one that the error text tells of.
+        """
+        failed = [step for step in self.steps.values() if step.error and not step.cancelled]
+        return next((step for step in failed if step.error in self.error), failed[0] if failed else None)
 
     @property
     def line(self) -> Optional[int]:

@@ -51,6 +51,17 @@ MESSAGES = [
     ),
     ("failed to copy: unexpected EOF", "push_failed"),
     (
+        'failed to push x: failed commit on ref "layer-sha256:1": unexpected status from PUT request to '
+        "http://x/v2/x/blobs/uploads/1: 404 Not Found",
+        "push_refused",
+    ),
+    ("Error response from daemon: manifest unknown: manifest unknown", "push_lost"),
+    (
+        "manifest list/index references to blobs and/or manifests are missing in your target registry: "
+        "failed commit on ref: unexpected status from PUT request to http://x: 400 Bad Request",
+        "push_lost",
+    ),
+    (
         "failed to commit a to b during finalize: failed to stat active key during commit: "
         "snapshot a does not exist: not found",
         "step_lost",
@@ -83,7 +94,9 @@ def test_each_known_cause_has_a_hint_and_only_passing_ones_can_be_tried_again(
 ) -> None:
     error = failure(message)
     assert bool(error.hint) == (code != "build_failed")
-    assert error.retryable == (code in ("disk_full", "engine_lost", "push_failed", "step_lost"))
+    assert error.retryable == (
+        code in ("base_unreachable", "disk_full", "engine_lost", "push_failed", "push_lost", "step_lost")
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,6 +148,27 @@ def test_without_a_guilty_step_the_image_is_known_only_if_there_is_one() -> None
 def test_without_a_location_there_is_neither_file_nor_line() -> None:
     error = failure("something")
     assert (error.file, error.line) == (None, None)
+
+
+def test_of_several_failed_steps_the_one_that_is_told_of_is_to_blame() -> None:
+    one = Step("[team/app:1] exporting to image", "image-0", error="failed to push team/app:1: EOF")
+    two = Step("[team/app:2] exporting to image", "image-1", error="failed to push team/app:2: 403 Forbidden")
+    outcome = Outcome({"a": one, "b": two}, f"ERROR: failed to solve: {two.error}")
+    error = build_failure(outcome, NAMES, "Dockerfile")
+    assert (error.image, error.code) == ("team/app:2", "push_denied")
+
+
+def test_whose_push_was_lost_is_not_told_by_the_step() -> None:
+    assert failure("Error response from daemon: manifest unknown: manifest unknown").image is None
+
+
+def test_the_address_of_an_upload_is_told_without_its_signature() -> None:
+    put = "PUT request to https://x/v2/a/blobs/uploads/1?_state=s3cr3t%3D%3D&digest=sha256%3A00: 429 Too Many"
+    assert "uploads/1: 429 Too Many" in failure(f"failed to push: unexpected status from {put}").message
+    put = (
+        'failed to do request: Put "https://x/uploads/1?_state=s3cr3t&digest=sha256%3A00": read tcp 1: reset'
+    )
+    assert 'Put "https://x/uploads/1": read tcp 1' in failure(put).message
 
 
 def test_silence_is_explained_too() -> None:
