@@ -109,9 +109,16 @@ def carry_out(
                 watch(Event(image.image.name, str(platform), image.state, image.reason))
     for result in done.values():
         report(f"{result.plan.image.name} is unchanged")
-    if pending:
-        for name in sorted({image.image.references[0] for image in pending}, key=str):
-            registry.check_push(name)
+    refused = _refused(pending, registry)
+    for result in refused:
+        done[id(result.plan)] = result
+        report(f"{result.plan.image.name} failed")
+        if watch is not None:
+            watch(Event(result.plan.image.name, "", "failed"))
+    pending = tuple(image for image in pending if id(image) not in done)
+    if refused and options.on_failure != "continue":
+        done.update({id(image): ImageResult(image, "cancelled") for image in pending})
+    elif pending:
         # Without a commit there is no time to give the files.
         rewrite = bool(plan.source.committed_at) and rewrites_timestamps(plan.engine)
         if plan.source.committed_at and not rewrite:
@@ -121,6 +128,22 @@ def carry_out(
             for result in attempt.build(pending):
                 done[id(result.plan)] = result
     return [done[id(image)] for image in plan.images]
+
+
+def _refused(images: Sequence[ImagePlan], registry: Registry) -> list[ImageResult]:
+    """The results of the images that the registry would not take, found out before anything is built."""
+    refused = []
+    for image in images:
+        try:
+            registry.check_push(image.image.references[0])
+        except RegistryError as error:
+            error.image = image.image.name
+            refused.append(ImageResult(image, "failed", error=error))
+            if error.retryable:
+                # It was waited for as long as may be. The others are not asked to wait in turn: they
+                # find out when they are pushed.
+                break
+    return refused
 
 
 @dataclass(frozen=True)
