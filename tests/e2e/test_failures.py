@@ -7,8 +7,6 @@ The fixture ``machine`` checks after each test that no workspace, credential or 
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import GitSite
+from tests.site.disk import small_disk
 from tests.site.images import Image
 from tests.site.payloads import document
 from tests.site.registry import Registry, free_port
@@ -166,24 +165,13 @@ def test_a_registry_that_is_down_is_named(door: str, machine: Machine, git: GitS
     machine.build_fails(door, wanted, down.address)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with room for two megabytes."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=True)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
 @pytest.mark.parametrize("door", DOORS)
-def test_a_full_disk_is_named(
-    door: str, machine: Machine, plain: Registry, small_disk: Path, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_named(door: str, machine: Machine, plain: Registry, tmp_path: Path) -> None:
     big = {f"big-{n}": os.urandom(1 << 20).hex() for n in range(3)}
     repository(tmp_path / "repository", {**GENERIC_REPO, **big})
     wanted = document(plain, {"url": f"file://{tmp_path}/repository"}, {"image": "wrong/app"})
-    machine.build_fails(
-        door, {**wanted, "custom_workdir": str(small_disk)}, "no space left", "custom_workdir"
-    )
-    assert list(small_disk.iterdir()) == []
+    with small_disk(tmp_path / "small", 2) as disk:
+        machine.build_fails(
+            door, {**wanted, "custom_workdir": str(disk.folder)}, "no space left", "custom_workdir"
+        )
+        assert disk.content == []
