@@ -263,7 +263,7 @@ class _Attempt:
             if baked.error is not None and baked.error.code == "step_lost":
                 self._report(f"trying again without the cache: {baked.error}")
                 baked = self._bake(name, images, step, "--no-cache")
-            again = baked.error is not None and baked.error.code == "push_failed"
+            again = baked.error is not None and baked.error.code in ("push_failed", "base_unreachable")
             pause = patience.pause() if again else None
             if pause is None:
                 return baked

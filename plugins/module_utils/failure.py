@@ -11,6 +11,11 @@ from .confirmation import LOST_HINT
 from .errors import BuilderError, BuildError
 from .progress import Outcome, Step
 
+# What a registry or the network to it says that may be gone later.
+_PASSING = (
+    r"connection refused|connection reset|no such host|i/o timeout|TLS handshake|unexpected EOF|: EOF|"
+    r"429 Too Many|50[0-9] |unexpected status from .*: 5\d\d"
+)
 #: Pattern in BuildKit's message, code, hint, whether trying again can help. The first that fits counts.
 _CAUSES = (
     # The words of gRPC and of Docker's client for an engine that has gone, not those of a registry.
@@ -62,8 +67,13 @@ _CAUSES = (
     ),
     (r"403 Forbidden|denied", "push_denied", "Ask for the right to push to this repository.", False),
     (
-        r"connection refused|connection reset|no such host|i/o timeout|TLS handshake|unexpected EOF|: EOF|"
-        r"429 Too Many|50[0-9] |unexpected status from .*: 5\d\d",
+        rf"(?s)(?:failed to resolve source metadata|httpReadSeeker).*(?:{_PASSING})",
+        "base_unreachable",
+        "Run it again when the registry of the base image answers.",
+        True,
+    ),
+    (
+        _PASSING,
         "push_failed",
         "Run it again when the registry answers.",
         True,
@@ -118,7 +128,8 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
     if code == "engine_lost":
         step = None  # whichever it was, it is not to blame
         text = f"The engine was lost during the build: {text}"
-    if step is not None and step.log:
+    # What a push prints are BuildKit's own tries, each with the whole address.
+    if step is not None and step.log and not code.startswith("push_"):
         text += " Its last output was: " + " | ".join(step.log) + "."
     image = names.get(step.target) if step else None
     if code == "push_lost" and len(names) > 1:

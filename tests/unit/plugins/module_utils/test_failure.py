@@ -51,6 +51,16 @@ MESSAGES = [
     ),
     ("failed to copy: unexpected EOF", "push_failed"),
     (
+        "failed to resolve source metadata for x/base:latest@sha256:1: unexpected status from HEAD request "
+        "to http://x/v2/base/manifests/sha256:1: 429 Too Many Requests",
+        "base_unreachable",
+    ),
+    (
+        "failed to resolve source metadata for x/base:latest@sha256:1: failed to copy: read tcp 1->2: read: "
+        "connection reset by peer",
+        "base_unreachable",
+    ),
+    (
         'failed to push x: failed commit on ref "layer-sha256:1": unexpected status from PUT request to '
         "http://x/v2/x/blobs/uploads/1: 404 Not Found",
         "push_refused",
@@ -169,6 +179,11 @@ def test_the_address_of_an_upload_is_told_without_its_signature() -> None:
         'failed to do request: Put "https://x/uploads/1?_state=s3cr3t&digest=sha256%3A00": read tcp 1: reset'
     )
     assert 'Put "https://x/uploads/1": read tcp 1' in failure(put).message
+
+
+def test_what_a_push_printed_is_left_out() -> None:
+    retries = ("error: failed to copy: EOF", "retrying in 1s")
+    assert "last output" not in failure("failed to push x: unexpected EOF", log=retries).message
 
 
 def test_silence_is_explained_too() -> None:
