@@ -27,12 +27,16 @@ _POLL_SECONDS = 0.1
 _OWN_HEADERS = frozenset(("connection", "keep-alive", "transfer-encoding", "content-length"))
 
 
+#: What happens to a request.
+Befall = Callable[["_Exchange"], None]
+
+
 @dataclass(eq=False)
 class _Fault:
     """What befalls requests; ``times`` is how often still, ``None`` for as long as it stands."""
 
     pattern: re.Pattern[str]
-    befall: Callable[[_Exchange], None]
+    befall: Befall
     times: Optional[int]
 
 
@@ -53,7 +57,7 @@ class FaultyProxy:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _over: threading.Event = field(default_factory=threading.Event)
 
-    def fault(self, pattern: str, befall: Callable[[_Exchange], None], times: Optional[int] = None) -> None:
+    def fault(self, pattern: str, befall: Befall, times: Optional[int] = None) -> None:
         """Let ``befall`` happen to the next ``times`` requests, or to all, that ``pattern`` is found in."""
         self._faults.append(_Fault(re.compile(pattern), befall, times))
 
@@ -67,7 +71,7 @@ class FaultyProxy:
         """How many of the requests so far have ``pattern``."""
         return sum(1 for request in list(self.seen) if re.search(pattern, request))
 
-    def _befalling(self, request: str) -> Callable[[_Exchange], None]:
+    def _befalling(self, request: str) -> Befall:
         """What is to happen to a request, which is noted."""
         with self._lock:
             self.seen.append(request)
@@ -79,7 +83,7 @@ class FaultyProxy:
         return forward
 
 
-def answer(status: int, **headers: str) -> Callable[[_Exchange], None]:
+def answer(status: int, **headers: str) -> Befall:
     """Answer with ``status``; ``_`` in a header's name stands for a hyphen."""
 
     def befall(exchange: _Exchange) -> None:
