@@ -57,4 +57,5 @@ def _lost(reference: Reference, held: object, digest: str) -> RegistryError:
         f"The registry holds {held or 'nothing'} as {reference} instead of the {digest} that was pushed.",
         hint=LOST_HINT,
         retryable=True,
+        phase="report",
     )

@@ -7,6 +7,9 @@ The engine's BuildKit pushes through a proxy to a real registry. The faults conc
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,6 +19,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled, RegistryError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.images import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
 
@@ -23,6 +27,7 @@ from tests.engine.site import BOTH, Site, states, user_site
 from tests.site.engine import Engine
 from tests.site.faulty_proxy import (
     Befall,
+    Exchange,
     FaultyProxy,
     answer,
     faulty_proxy,
@@ -199,9 +204,15 @@ def test_a_registry_that_stays_busy_before_the_build_costs_that_image_alone(site
 @pytest.mark.parametrize("requests", [PUT_BLOB, BEGIN + OWN], ids=["BuildKit", "own request"])
 def test_a_registry_that_never_answers_is_left_at_the_time_limit(site: FaultySite, requests: str) -> None:
     assert site.build(GOOD).error is None
-    site.proxy.fault(requests, hang)
+
+    def hang_until_the_limit(exchange: Exchange) -> None:
+        # The limit is brought forward, so that it is not over before the registry is asked.
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        hang(exchange)
+
+    site.proxy.fault(requests, hang_until_the_limit)
     with pytest.raises(Cancelled) as caught, cancellable():
-        site.build_both(timeout=6)
+        site.build_both(timeout=300)
     assert caught.value.code == "timeout"
     deadline = time.monotonic() + 20
     while not site.proxy.abandoned:
@@ -227,6 +238,37 @@ def test_an_image_that_lost_a_platform_later_is_built_anew(site: FaultySite) -> 
     assert states(planned) == ["unchanged", "pending"]
     assert "linux/arm64" in planned.results[1].plan.reason
     site.assert_next_run_builds_bad_alone()
+
+
+class TestArchives:
+    """An image that an archive holds, which the product pushes by itself."""
+
+    @pytest.fixture
+    def workspace(self, site: FaultySite) -> Iterator[str]:
+        archive = site.folder / "image.tar"
+        argv = [site.engine.buildx, "build", f"--platform={','.join(BOTH)}", "--provenance=false"]
+        argv += [f"--output=type=oci,dest={archive}", str(site.context)]
+        own = {**os.environ, "DOCKER_CONFIG": str(site.folder / "docker")}
+        subprocess.run(argv, env=own, check=True, capture_output=True)
+        made = fetch_source({"tar": {"path": str(archive)}}, None, site.told.append).workspace
+        yield made
+        remove_source(made)
+
+    def test_a_fault_that_passes_costs_nothing(self, site: FaultySite, workspace: str) -> None:
+        site.proxy.fault(PUT_BLOB, reset, times=1)
+        site.proxy.fault(PUT_BLOB, answer(500), times=1)
+        site.proxy.fault(PUT_TAG, answer(429, Retry_After="1"), times=1)
+        made = site.build({"image": "bad"}, workspace=workspace)
+        assert states(made) == ["success"], made.error
+        site.assert_complete("bad")
+
+    def test_a_manifest_that_is_lost_costs_its_image_alone(self, site: FaultySite, workspace: str) -> None:
+        both = {"image": "good"}, {"image": "bad"}
+        site.proxy.fault(PUT_TAG, swallow)
+        site.assert_only_bad_failed(site.build(*both, workspace=workspace), "push_lost", retryable=True)
+        site.proxy.heal()
+        assert states(site.build(*both, workspace=workspace)) == ["unchanged", "success"]
+        site.assert_complete("bad")
 
 
 class TestBases:

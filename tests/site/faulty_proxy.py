@@ -28,7 +28,7 @@ _OWN_HEADERS = frozenset(("connection", "keep-alive", "transfer-encoding", "cont
 
 
 #: What happens to a request.
-Befall = Callable[["_Exchange"], None]
+Befall = Callable[["Exchange"], None]
 
 
 @dataclass(eq=False)
@@ -86,7 +86,7 @@ class FaultyProxy:
 def answer(status: int, **headers: str) -> Befall:
     """Answer with ``status``; ``_`` in a header's name stands for a hyphen."""
 
-    def befall(exchange: _Exchange) -> None:
+    def befall(exchange: Exchange) -> None:
         exchange.read_body()
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         exchange.reply(status, named, b"")
@@ -94,12 +94,12 @@ def answer(status: int, **headers: str) -> Befall:
     return befall
 
 
-def forward(exchange: _Exchange) -> None:
+def forward(exchange: Exchange) -> None:
     """Do what was asked, by the registry behind."""
     exchange.reply(*exchange.ask(exchange.read_body()))
 
 
-def reset(exchange: _Exchange) -> None:
+def reset(exchange: Exchange) -> None:
     """Reset the connection in the middle: of what is uploaded, else of the answer."""
     length = exchange.length
     if length > 1:
@@ -113,7 +113,7 @@ def reset(exchange: _Exchange) -> None:
     exchange.close_connection = True
 
 
-def hang(exchange: _Exchange) -> None:
+def hang(exchange: Exchange) -> None:
     """Take the request and never answer it."""
     exchange.read_body()
     exchange.close_connection = True
@@ -127,13 +127,13 @@ def hang(exchange: _Exchange) -> None:
             return
 
 
-def swallow(exchange: _Exchange) -> None:
+def swallow(exchange: Exchange) -> None:
     """Say that a manifest is stored, and store nothing."""
     digest = f"sha256:{hashlib.sha256(exchange.read_body()).hexdigest()}"
     exchange.reply(201, {"Location": exchange.path, "Docker-Content-Digest": digest}, b"")
 
 
-def lose(exchange: _Exchange) -> None:
+def lose(exchange: Exchange) -> None:
     """Store a manifest, say so, and lose it."""
     status, headers, body = exchange.ask(exchange.read_body())
     if status == 201:
@@ -141,7 +141,7 @@ def lose(exchange: _Exchange) -> None:
     exchange.reply(status, headers, body)
 
 
-def lose_platform(exchange: _Exchange) -> None:
+def lose_platform(exchange: Exchange) -> None:
     """Store an index, say so, and lose the first manifest that it lists."""
     index = exchange.read_body()
     status, headers, body = exchange.ask(index)
@@ -154,7 +154,7 @@ def lose_platform(exchange: _Exchange) -> None:
 def faulty_proxy(behind: Registry) -> Iterator[FaultyProxy]:
     """Run a proxy to ``behind``, which speaks plain HTTP, on a free port of 127.0.0.1."""
 
-    class Handler(_Exchange):
+    class Handler(Exchange):
         proxy: FaultyProxy
 
     server = _Server(("127.0.0.1", 0), Handler)
@@ -171,7 +171,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-class _Exchange(BaseHTTPRequestHandler):
+class Exchange(BaseHTTPRequestHandler):
     """One request and what comes of it."""
 
     protocol_version = "HTTP/1.1"
