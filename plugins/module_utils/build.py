@@ -109,16 +109,14 @@ def carry_out(
                 watch(Event(image.image.name, str(platform), image.state, image.reason))
     for result in done.values():
         report(f"{result.plan.image.name} is unchanged")
-    refused = _refused(pending, registry)
-    for result in refused:
+    unbuilt = _unbuilt(pending, options, registry)
+    for result in unbuilt:
         done[id(result.plan)] = result
-        report(f"{result.plan.image.name} failed")
+        report(f"{result.plan.image.name} {result.state}")
         if watch is not None:
-            watch(Event(result.plan.image.name, "", "failed"))
+            watch(Event(result.plan.image.name, "", result.state))
     pending = tuple(image for image in pending if id(image) not in done)
-    if refused and options.on_failure != "continue":
-        done.update({id(image): ImageResult(image, "cancelled") for image in pending})
-    elif pending:
+    if pending:
         # Without a commit there is no time to give the files.
         rewrite = bool(plan.source.committed_at) and rewrites_timestamps(plan.engine)
         if plan.source.committed_at and not rewrite:
@@ -130,8 +128,8 @@ def carry_out(
     return [done[id(image)] for image in plan.images]
 
 
-def _refused(images: Sequence[ImagePlan], registry: Registry) -> list[ImageResult]:
-    """The results of the images that the registry would not take, found out before anything is built."""
+def _unbuilt(images: Sequence[ImagePlan], options: Options, registry: Registry) -> list[ImageResult]:
+    """The results of the images that are not built, because the registry would not take one of them."""
     refused = []
     for image in images:
         try:
@@ -143,7 +141,10 @@ def _refused(images: Sequence[ImagePlan], registry: Registry) -> list[ImageResul
                 # It was waited for as long as may be. The others are not asked to wait in turn: they
                 # find out when they are pushed.
                 break
-    return refused
+    if not refused or options.on_failure == "continue":
+        return refused
+    failed = {id(result.plan) for result in refused}
+    return refused + [ImageResult(image, "cancelled") for image in images if id(image) not in failed]
 
 
 @dataclass(frozen=True)
