@@ -122,12 +122,6 @@ def test_a_host_name_that_does_not_exist_is_named() -> None:
         client.digest(Reference.parse("registry.invalid/app:1"))
 
 
-def test_a_port_beyond_all_ports_is_unreachable() -> None:
-    with open_client() as client, pytest.raises(RegistryError) as raised:
-        client.digest(Reference.parse("127.0.0.1:99999/app:1"))
-    assert raised.value.code == "registry_unreachable"
-
-
 def test_a_silent_server_does_not_hold_the_client_for_ever() -> None:
     released = threading.Event()
 
