@@ -13,7 +13,7 @@ from .errors import ParameterError
 _T = TypeVar("_T")
 # Unicode's category Cc: some terminals obey those beyond ASCII, too.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-# The longest path that Linux takes; no name or password is longer.
+# The longest path that Linux takes; no name is longer.
 _LONGEST = 4096
 _LONGEST_FAULT = 1000
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -68,14 +68,14 @@ class Faults(list[str]):
             return None
         return value if self.usable(path, value, lines=lines) else None
 
-    def usable(self, path: str, text: str, *, lines: bool = False) -> bool:
+    def usable(self, path: str, text: str, *, lines: bool = False, longest: int = _LONGEST) -> bool:
         """Whether programs can be given ``text``; ``lines`` allows any length and all but NUL."""
         if "\0" in text or (not lines and _CONTROL.search(text)):
             what = "a NUL character" if lines else "line ends or other control characters"
             self.add(path, f"must not contain {what}")
             return False
-        if not lines and len(text) > _LONGEST:
-            self.add(path, f"must not be longer than {_LONGEST} characters")
+        if not lines and len(text) > longest:
+            self.add(path, f"must not be longer than {longest} characters")
             return False
         if _SURROGATE.search(text):
             self.add(path, "must not contain half of a surrogate pair, which is no character")

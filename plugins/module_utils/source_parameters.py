@@ -58,7 +58,7 @@ def read_secret(faults: Faults, path: str, value: Any, *, lines: bool = False) -
         return None
     if not secret.reveal():
         faults.add(path, "must not be empty")
-    elif faults.usable(path, secret.reveal(), lines=lines) and (
+    elif faults.usable(path, secret.reveal(), lines=lines, longest=_LONGEST_SECRET_BYTES) and (
         len(secret.reveal().encode()) > _LONGEST_SECRET_BYTES
     ):
         faults.add(path, f"must not be longer than {_LONGEST_SECRET_BYTES} bytes")
