@@ -217,7 +217,7 @@ def test_after_a_failure_the_others_can_be_left_unbuilt(site: Site) -> None:
 
 def test_many_images_are_built_in_portions(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_MOST_TOGETHER", 2)
-    site.write(Dockerfile="FROM alpine\nARG N\nRUN [ $N != bad ] && sleep 1\nLABEL n=$N\n")
+    site.write(Dockerfile="FROM alpine\nARG N\nRUN [ $N != bad ] && sleep 4\nLABEL n=$N\n")
     names = ["a", "bad", "b", "c", "d"]
     images = {name: {"image": name, "build_args": {"N": name}} for name in names}
     good = [image for name, image in images.items() if name != "bad"]
