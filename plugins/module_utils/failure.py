@@ -13,11 +13,28 @@ from .progress import Outcome, Step
 
 # What a registry or the network to it says that may be gone later.
 _PASSING = (
-    r"connection refused|connection reset|no such host|i/o timeout|TLS handshake|unexpected EOF|: EOF|"
-    r"429 Too Many|50[0-9] |unexpected status from .*: 5\d\d"
+    r"connection refused|connection reset|broken pipe|use of closed network connection|no such host|"
+    r"i/o timeout|Client\.Timeout|context deadline exceeded|TLS handshake|unexpected EOF|: EOF|GOAWAY|"
+    r"toomanyrequests|429 Too Many|\b50[0-9] |unexpected status from .*: 5\d\d"
 )
+_UNAUTHORIZED = (
+    r"401 Unauthorized|authorization failed|authentication required|insufficient_scope|no basic auth"
+)
+_DENIED = r"403 Forbidden|(?<!permission )denied"
 #: Pattern in BuildKit's message, code, hint, whether trying again can help. The first that fits counts.
 _CAUSES = (
+    (
+        r"dockerfile parse error|unknown instruction|Dockerfile syntax|unknown flag",
+        "dockerfile_syntax",
+        "Correct this line of the Dockerfile.",
+        False,
+    ),
+    (
+        r"(?s)failed to calculate checksum.*: not found",
+        "missing_in_context",
+        "Check the paths of this line.",
+        False,
+    ),
     # The words of gRPC and of Docker's client for an engine that has gone, not those of a registry.
     (
         r"(?:\A|: |code = )Unavailable\b|error reading from server|Cannot connect to the Docker daemon|"
@@ -25,12 +42,6 @@ _CAUSES = (
         "engine_lost",
         "Run it again when the engine answers to: docker info",
         True,
-    ),
-    (
-        r"dockerfile parse error|unknown instruction|Dockerfile syntax|unknown flag",
-        "dockerfile_syntax",
-        "Correct this line of the Dockerfile.",
-        False,
     ),
     (r"no space left on device", "disk_full", "Free space on the engine's disk, then run it again.", True),
     (
@@ -60,12 +71,18 @@ _CAUSES = (
         True,
     ),
     (
-        r"401 Unauthorized|authorization failed|authentication required|insufficient_scope|no basic auth",
+        rf"(?s)failed to resolve source metadata.*(?:{_UNAUTHORIZED}|{_DENIED})",
+        "base_denied",
+        "Log in to the registry of this image, or check its name.",
+        False,
+    ),
+    (
+        _UNAUTHORIZED,
         "push_unauthorized",
         "Check username and password of target.registry.",
         False,
     ),
-    (r"403 Forbidden|denied", "push_denied", "Ask for the right to push to this repository.", False),
+    (_DENIED, "push_denied", "Ask for the right to push to this repository.", False),
     (
         rf"(?s)(?:failed to resolve source metadata|httpReadSeeker).*(?:{_PASSING})",
         "base_unreachable",
@@ -91,15 +108,18 @@ _CAUSES = (
         "Empty the engine's build cache with: docker buildx prune",
         True,
     ),
-    (r"failed to calculate checksum|not found", "missing_in_context", "Check the paths of this line.", False),
+    (r"not found", "missing_in_context", "Check the paths of this line.", False),
 )
 
 # BuildKit names its own snapshot where the user wants to know the path.
 _NOT_FOUND = re.compile(
     r'failed to (?:calculate checksum|compute cache key)\b.*?("[^"]*"): not found', re.DOTALL
 )
-# A failed step's command, which BuildKit quotes, is the user's text and tells no cause.
-_COMMAND = re.compile(r'process "(?:[^"\\]|\\.)*"')
+# What BuildKit quotes, commands, paths and addresses, is the user's text and tells no cause.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ADDRESS = re.compile(r"https?://[^\s\":]+(?::\d+[^\s\":]*)?")
+# A step that reads what the Dockerfile names, not one that pushes.
+_READING = re.compile(r"(?:\[[^\]]*\] )?(?:ADD |https?://)")
 # What the kernel's refusal to start a step's shell or program reads like, in the step's own output.
 _NOT_STARTED = re.compile(r"exec \S+: exec format error\Z")
 
@@ -117,13 +137,13 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
     message = outcome.message or (step.error if step else "") or "BuildKit ended without a message"
     message = _QUERY.sub(r"\1", message)
     code, hint, retryable = "build_failed", "", False
-    cause = "\n".join(
-        (_COMMAND.sub("process", message), *filter(_NOT_STARTED.match, step.log if step else ()))
-    )
+    cause = "\n".join((_without_texts(message, names), *filter(_NOT_STARTED.match, step.log if step else ())))
     for pattern, candidate, advice, again in _CAUSES:
         if re.search(pattern, cause):
             code, hint, retryable = candidate, advice, again
             break
+    if code == "push_failed" and step is not None and _READING.match(step.name):
+        code, hint = "source_unreachable", "Run it again when the address of this line answers."
     text = _NOT_FOUND.sub(r"\1 is not in the build context", message).rstrip(".") + "."
     if code == "engine_lost":
         step = None  # whichever it was, it is not to blame
@@ -149,13 +169,21 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
     )
 
 
+def _without_texts(message: str, names: Mapping[str, str]) -> str:
+    """``message`` without what users chose: nothing in it is to be taken for a cause."""
+    for reference in names.values():
+        message = message.replace(reference, "IMAGE").replace(reference.rpartition(":")[0], "IMAGE")
+    return _ADDRESS.sub("ADDRESS", _QUOTED.sub('"TEXT"', message))
+
+
 def failed_together(errors: list[BuilderError]) -> BuilderError:
     """One error for a request in which several images failed."""
     if len(errors) == 1:
         return errors[0]
+    texts = list(dict.fromkeys(map(str, errors)))
     return BuildError(
         "images_failed",
-        f"{len(errors)} images failed. " + " ".join(f"({n}) {error}" for n, error in enumerate(errors, 1)),
+        f"{len(errors)} images failed. " + " ".join(f"({n}) {text}" for n, text in enumerate(texts, 1)),
         retryable=all(error.retryable for error in errors),
     )
 

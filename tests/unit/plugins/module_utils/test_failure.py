@@ -50,6 +50,17 @@ MESSAGES = [
         "push_failed",
     ),
     ("failed to copy: unexpected EOF", "push_failed"),
+    ("failed to push x: failed to copy: write tcp 1->2: write: broken pipe", "push_failed"),
+    ('failed to push x: Put "http://x": context deadline exceeded (Client.Timeout exceeded)', "push_failed"),
+    ("failed to push x: toomanyrequests: slow down", "push_failed"),
+    ("failed to resolve source metadata for x/y:1: pull access denied, authorization failed", "base_denied"),
+    # Words that users chose, or that mean something else here.
+    ("dockerfile parse error on line 2: unknown instruction: Unavailable", "dockerfile_syntax"),
+    ("error from sender: open key: permission denied", "build_failed"),
+    (
+        "failed to push x: unexpected status from PUT request to http://x/v2/denied/manifests/1: 503 Busy",
+        "push_failed",
+    ),
     (
         "failed to resolve source metadata for x/base:latest@sha256:1: unexpected status from HEAD request "
         "to http://x/v2/base/manifests/sha256:1: 429 Too Many Requests",
@@ -184,6 +195,33 @@ def test_the_address_of_an_upload_is_told_without_its_signature() -> None:
 def test_what_a_push_printed_is_left_out() -> None:
     retries = ("error: failed to copy: EOF", "retrying in 1s")
     assert "last output" not in failure("failed to push x: unexpected EOF", log=retries).message
+
+
+@pytest.mark.parametrize("path", ["access-denied.html", "errors/503 page.html", "403 Forbidden"])
+def test_a_missing_path_is_told_as_such_whatever_its_words(path: str) -> None:
+    error = failure(f'failed to calculate checksum of ref a::b: "/{path}": not found')
+    assert (error.code, error.retryable) == ("missing_in_context", False)
+
+
+def test_the_name_of_an_image_is_no_cause() -> None:
+    message = "failed to push team/denied:1: dial tcp 1: connect: connection refused"
+    step = Step("[team/denied:1] exporting to image", "image-0", error=message)
+    error = build_failure(
+        Outcome({"a": step}, f"ERROR: {message}"), {"image-0": "team/denied:1"}, "Dockerfile"
+    )
+    assert error.code == "push_failed"
+
+
+def test_an_address_that_a_step_reads_is_not_the_registry() -> None:
+    message = 'Get "https://files.example.org/x": dial tcp: lookup files.example.org: no such host'
+    step = Step("[team/app:1 2/3] ADD https://files.example.org/x /", "image-0", error=message)
+    error = build_failure(Outcome({"a": step}, f"ERROR: {message}"), NAMES, "Dockerfile")
+    assert (error.code, error.retryable) == ("source_unreachable", True)
+
+
+def test_one_cause_of_many_images_is_told_once() -> None:
+    lost = [BuildError("engine_lost", "The engine was lost.", retryable=True) for _ in range(3)]
+    assert str(failed_together(lost)).count("The engine was lost") == 1
 
 
 def test_silence_is_explained_too() -> None:
