@@ -35,7 +35,14 @@ def test_pauses_grow_and_fill_the_whole_time() -> None:
 
 def test_tries_that_take_long_leave_less_to_wait_for() -> None:
     clock = Clock()
-    assert pauses(clock, Patience(10, first=2, longest=20, clock=clock), busy=3) == [2, 2]
+    assert pauses(clock, Patience(10, first=2, longest=20, clock=clock), busy=3) == [2, 4]
+
+
+def test_the_time_counts_from_the_first_failure_however_long_the_work_took() -> None:
+    clock = Clock()
+    patience = Patience(60, first=2, longest=20, clock=clock)
+    clock.now += 600
+    assert pauses(clock, patience) == [2, 4, 8, 16, 20, 10]
 
 
 def test_no_time_is_no_second_try() -> None:
