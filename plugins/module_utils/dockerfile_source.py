@@ -15,6 +15,7 @@ from typing import Callable
 from . import git_source
 from .download import fetch_text, login_warning
 from .errors import SourceError
+from .git_version import Found
 from .source import Folder, GitRepo, SourceTree, StandaloneDockerfile
 from .source_layout import find_context
 from .workspace import Workspace, unusable
@@ -25,11 +26,17 @@ _NAME = "Dockerfile"
 
 
 def fetch(
-    source: StandaloneDockerfile, workspace: Workspace, *, progress: Callable[[str], None], lazy: bool = False
+    source: StandaloneDockerfile,
+    workspace: Workspace,
+    *,
+    progress: Callable[[str], None],
+    lazy: bool = False,
+    commit: str = "",
 ) -> SourceTree:
     """Put the Dockerfile beside ``workspace.context``, and its repository, if it has one, there.
 
-    With ``lazy`` only where the commit is not known from an earlier run with this Dockerfile. A local
+    With ``lazy`` only where the commit is not known from an earlier run with this Dockerfile. A ``commit``
+    of the repository is taken whatever its version means by now. A local
     folder is used where it is. Raises ``SourceError`` (the codes of ``download.opened`` and
     ``git_source.check_out``, ``checksum_mismatch``, ``source_too_large``, ``workdir_missing``,
     ``path_outside_source``, ``no_context``).
@@ -41,19 +48,21 @@ def fetch(
     memory = ""
     if isinstance(source.context, GitRepo):
         repo = source.context
-        found = git_source.resolve(repo, progress=progress) if lazy else None
-        if found:
+        found = (
+            Found(commit, commit) if commit else git_source.resolve(repo, progress=progress) if lazy else None
+        )
+        if found and lazy:
             name = git_source.memory(repo, found.commit, "dockerfile", digest)
             known = git_source.recall(repo, found, name, progress)
             if known:
                 return known
-        commit = git_source.check_out(repo, workspace, progress=progress, found=found)
+        checked_out = git_source.check_out(repo, workspace, progress=progress, found=found)
         context = find_context(
             workspace, repo.workdir, f"{repo.url} ({repo.version})", "repository", "subdir"
         )
-        revision, committed_at, url = commit.revision, commit.committed_at, repo.url
-        warnings = (*warnings, *commit.warnings)
-        memory = "" if warnings else git_source.memory(repo, commit.revision, "dockerfile", digest)
+        revision, committed_at, url = checked_out.revision, checked_out.committed_at, repo.url
+        warnings = (*warnings, *checked_out.warnings)
+        memory = "" if warnings else git_source.memory(repo, checked_out.revision, "dockerfile", digest)
     else:
         context = _folder(source.context) if source.context else os.path.realpath(workspace.context)
     try:

@@ -74,6 +74,10 @@ def read_ignore(context: str, dockerfile: str) -> Ignore:
     return Ignore()
 
 
+#: Raised when ``context_digest`` of the same files changes, so that nobody compares with an old one.
+DIGEST_VERSION = 1
+
+
 def context_digest(context: str, ignore: Ignore) -> str:
     """A SHA-256 over path, type, permissions and content of all that is not ignored.
 

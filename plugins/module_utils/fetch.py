@@ -53,17 +53,22 @@ def fetch_source(
     for path in remove_stale(custom_workdir):
         report(f"removed {path}, which an interrupted run had left")
     with time_limit(timeout), Workspace.create(custom_workdir) as workspace:
-        tree = _fetch(source, workspace, report, lazy)
-        tree = replace(tree, seconds=time.monotonic() - begun)
+        tree = _fetch(source, workspace, report, lazy=lazy)
+        # Between a fetch that is asked for and the build, a playbook may change what was fetched.
+        memory = tree.memory if lazy else ""
+        tree = replace(tree, memory=memory, seconds=time.monotonic() - begun)
         _write(tree, workspace)
         workspace.hand_on()
         return Fetched(workspace.path, tree)
 
 
 def fetch_again(
-    raw: Optional[Mapping[str, Any]], workspace: Workspace, report: Callable[[str], None]
+    raw: Optional[Mapping[str, Any]], commit: str, workspace: Workspace, report: Callable[[str], None]
 ) -> SourceTree:
-    """The source ``raw`` in the ``workspace`` that was made lazily. Raises as ``fetch_source`` does."""
+    """The source ``raw`` at ``commit`` in the ``workspace`` that was made lazily.
+
+    Raises as ``fetch_source`` does.
+    """
     if raw is None:
         raise SourceError(
             "source_not_fetched",
@@ -71,17 +76,24 @@ def fetch_again(
             hint="Give 'source' too, or fetch it without 'lazy'.",
         )
     workspace.empty()
-    tree = _fetch(check_source(raw), workspace, report, lazy=False)
+    tree = _fetch(check_source(raw), workspace, report, commit=commit)
     _write(tree, workspace)
     return tree
 
 
-def _fetch(source: Source, workspace: Workspace, report: Callable[[str], None], lazy: bool) -> SourceTree:
+def _fetch(
+    source: Source,
+    workspace: Workspace,
+    report: Callable[[str], None],
+    *,
+    lazy: bool = False,
+    commit: str = "",
+) -> SourceTree:
     if isinstance(source, StandaloneDockerfile):
-        return dockerfile_source.fetch(source, workspace, progress=report, lazy=lazy)
+        return dockerfile_source.fetch(source, workspace, progress=report, lazy=lazy, commit=commit)
     if isinstance(source, Archive):
         return tar_source.fetch(source, workspace, progress=report)
-    return git_source.fetch(source, workspace, progress=report, lazy=lazy)
+    return git_source.fetch(source, workspace, progress=report, lazy=lazy, commit=commit)
 
 
 def _write(tree: SourceTree, workspace: Workspace) -> None:

@@ -40,32 +40,38 @@ def resolve(repo: GitRepo, *, progress: Callable[[str], None]) -> Optional[Found
 
 
 def fetch(
-    repo: GitRepo, workspace: Workspace, *, progress: Callable[[str], None], lazy: bool = False
+    repo: GitRepo,
+    workspace: Workspace,
+    *,
+    progress: Callable[[str], None],
+    lazy: bool = False,
+    commit: str = "",
 ) -> SourceTree:
     """Put one commit of ``repo`` into ``workspace.context``; ``progress`` gets short plain lines.
 
-    With ``lazy`` only where the commit is not known from an earlier run. Raises ``SourceError``
+    With ``lazy`` only where the commit is not known from an earlier run. A ``commit`` is taken
+    whatever ``repo.version`` means by now. Raises ``SourceError``
     (the codes of ``check_out``, ``no_dockerfile``, ``workdir_missing``, ``path_outside_source``).
     """
-    found = resolve(repo, progress=progress) if lazy else None
-    if found:
+    found = Found(commit, commit) if commit else resolve(repo, progress=progress) if lazy else None
+    if found and lazy:
         known = recall(repo, found, memory(repo, found.commit, "git", repo.dockerfile), progress)
         if known:
             return known
-    commit = check_out(repo, workspace, progress=progress, found=found)
+    checked_out = check_out(repo, workspace, progress=progress, found=found)
     where = f"{repo.url} ({repo.version})"
     context = find_context(workspace, repo.workdir, where, "repository")
     dockerfile, warnings = find_dockerfile(workspace, repo.dockerfile, repo.workdir, where, "repository")
-    warnings = (*commit.warnings, *warnings)
+    warnings = (*checked_out.warnings, *warnings)
     return SourceTree(
         root=os.path.realpath(workspace.context),
         context=context,
         dockerfile=dockerfile,
-        revision=commit.revision,
-        committed_at=commit.committed_at,
+        revision=checked_out.revision,
+        committed_at=checked_out.committed_at,
         url=repo.url,
         warnings=warnings,
-        memory="" if warnings else memory(repo, commit.revision, "git", repo.dockerfile),
+        memory="" if warnings else memory(repo, checked_out.revision, "git", repo.dockerfile),
     )
 
 

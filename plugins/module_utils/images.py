@@ -96,7 +96,7 @@ def build_images(
                 assert engine is not None
                 plan = make_plan(input_, target.images, options, engine, registry, pool)
                 if input_.known and plan.pending and not plan_only:
-                    tree = fetch_again(raw_source, home, report)
+                    tree = fetch_again(raw_source, input_.revision, home, report)
                     input_ = _fetched(tree)
                     plan = make_plan(input_, target.images, options, engine, registry, pool)
                 if tree and tree.memory and not input_.known:

@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from . import engine as engines
 from .dockerfile import Dockerfile, parse
-from .dockerignore import context_digest, read_ignore
+from .dockerignore import DIGEST_VERSION, context_digest, read_ignore
 from .document import Image
 from .engine import Engine
 from .errors import BuilderError, DockerfileError, RegistryError
@@ -219,7 +219,7 @@ def _plan(
     digest = _input_hash(
         {
             "version": _HASH_VERSION,
-            "context": tree,
+            "context": [DIGEST_VERSION, tree],
             "dockerfile": dockerfile.text,
             "bases": [
                 [p.base.stage, str(p.base.platform), _platform_digest(lookup, p.base)] for p in planned

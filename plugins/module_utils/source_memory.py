@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, astuple
 from typing import Optional
 
+from .dockerignore import DIGEST_VERSION
 from .source import Known
 
 _VERSION = 1
@@ -26,14 +27,16 @@ _MOST_FILES = 1000
 
 def key(*parts: str) -> str:
     """The name of what is known of a source that ``parts`` describe in full."""
-    return hashlib.sha256(json.dumps([_VERSION, *parts]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([_VERSION, DIGEST_VERSION, *parts]).encode()).hexdigest()
 
 
 def recall(name: str) -> Optional[Known]:
     """What was remembered under ``name`` (see ``key``), if anything."""
-    with suppress(OSError, ValueError, TypeError), open(_path(name), encoding="ascii") as file:
+    path = _path(name)
+    with suppress(OSError, ValueError, TypeError), open(path, encoding="ascii") as file:
         known = Known(**json.load(file))
         if [type(value) for value in astuple(known)] == [str, str, str, int]:
+            os.utime(path)
             return known
     return None
 
@@ -42,9 +45,11 @@ def remember(name: str, known: Known) -> None:
     """Keep ``known`` under ``name`` where the cache folder can be written."""
     path = _path(name)
     folder = os.path.dirname(path)
+    if not os.path.isabs(folder):
+        return  # a user without a home
     with suppress(OSError):
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        # What was left out longest goes first.
+        # What was not asked for the longest goes first.
         files = sorted(os.scandir(folder), key=lambda entry: entry.stat(follow_symlinks=False).st_mtime)
         for entry in files[: max(len(files) - _MOST_FILES + 1, 0)]:
             os.unlink(entry.path)

@@ -321,7 +321,7 @@ def main() -> None:
             },
         },
         required_one_of=[("workspace", "context")],
-        mutually_exclusive=[("workspace", "context")],
+        mutually_exclusive=[("workspace", "context"), ("source", "context")],
         supports_check_mode=True,
     )
     given = module.params

@@ -87,7 +87,7 @@ context:
   returned: state is present
   type: str
 dockerfile:
-  description: Path of the Dockerfile, empty for an archive that holds an image.
+  description: Path of the Dockerfile, empty for an archive that holds an image or where O(lazy) left it out.
   returned: state is present
   type: str
 revision:

@@ -68,17 +68,21 @@ class Site:
         self.told.clear()
         fetched = fetch_source(source, None, self.told.append, lazy=True)
         try:
-            return build_images(
-                {"images": [{"image": f"{self.name}/app"}], "registry": {"url": self.engine.registry}},
-                options,
-                workspace=fetched.workspace,
-                source=None,
-                raw_source=source if with_source else None,
-                plan_only=False,
-                report=self.told.append,
-            )
+            return self.built(fetched.workspace, source if with_source else None, **options)
         finally:
             remove_source(fetched.workspace)
+
+    def built(self, workspace: str, source: dict[str, Any] | None = None, **options: Any) -> Report:
+        """What becomes of one image of a ``workspace``."""
+        return build_images(
+            {"images": [{"image": f"{self.name}/app"}], "registry": {"url": self.engine.registry}},
+            options,
+            workspace=workspace,
+            source=None,
+            raw_source=source,
+            plan_only=False,
+            report=self.told.append,
+        )
 
     def states(self, source: dict[str, Any], **options: Any) -> list[str]:
         made = self.run(source, **options)
@@ -194,6 +198,31 @@ def test_nothing_is_kept_where_the_cache_folder_cannot_be_written(site: Site) ->
     assert site.fetched
 
 
+def test_what_a_playbook_changes_after_an_ordinary_fetch_is_not_remembered(site: Site) -> None:
+    site.commit(file="1")
+    fetched = fetch_source(site.source(), None, site.told.append)
+    Path(fetched.tree.context, "file").write_text("patched", encoding="utf-8")
+    site.built(fetched.workspace)
+    remove_source(fetched.workspace)
+    assert site.states(site.source()) == ["success"]
+    assert site.fetched
+
+
+def test_the_commit_that_was_planned_is_built_though_the_branch_moved(site: Site) -> None:
+    planned = site.commit(file="1")
+    assert site.states(site.source()) == ["success"]
+    fetched = fetch_source(site.source(), None, site.told.append, lazy=True)
+    tree = site.git("rev-parse", "HEAD^{tree}")
+    moved = site.git(
+        "-c", "user.name=a", "-c", "user.email=a@example.org", "commit-tree", tree, "-p", "HEAD", "-m", "next"
+    )
+    site.git("update-ref", "HEAD", moved)
+    report = site.built(fetched.workspace, site.source(), rebuild="always")
+    remove_source(fetched.workspace)
+    assert report.revision == planned
+    assert [result.state for result in report.results] == ["success"]
+
+
 def test_a_workspace_that_was_not_filled_needs_the_source(site: Site) -> None:
     site.commit(file="1")
     assert site.states(site.source()) == ["success"]
@@ -235,12 +264,5 @@ def test_what_fetching_took_counts_against_the_time_limit(site: Site) -> None:
     assert tree["seconds"] > 0
     description.write_text(json.dumps({**tree, "seconds": 3600}), encoding="utf-8")
     with pytest.raises(Cancelled) as caught, cancellable():
-        build_images(
-            {"images": [{"image": f"{site.name}/app"}], "registry": {"url": site.engine.registry}},
-            {"timeout": 3600},
-            workspace=fetched.workspace,
-            source=None,
-            plan_only=False,
-            report=site.told.append,
-        )
+        site.built(fetched.workspace, timeout=3600)
     assert caught.value.code == "timeout"
