@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -136,6 +137,8 @@ def _unbuilt(images: Sequence[ImagePlan], options: Options, registry: Registry) 
             registry.check_push(image.image.references[0])
         except RegistryError as error:
             error.image = image.image.name
+            if error.code == "registry_unreachable":
+                raise
             refused.append(ImageResult(image, "failed", error=error))
             if error.retryable:
                 # It was waited for as long as may be. The others are not asked to wait in turn: they
@@ -185,10 +188,13 @@ class _Attempt:
         self._rewrite_timestamps = rewrite_timestamps
         self._access = access
         self._dockerfiles: dict[str, str] = {}
+        self._before: dict[int, Optional[str]] = {}
+        self._seconds: dict[int, float] = {}
         self._environment = self._write_environment(plan.engine)
 
     def build(self, images: Sequence[ImagePlan]) -> list[ImageResult]:
         """Build ``images`` together; after a failure, those not to blame once more by themselves."""
+        self._before = {id(image): self._digest(image) for image in images}
         portions = [images[n : n + _MOST_TOGETHER] for n in range(0, len(images), _MOST_TOGETHER)]
         step = _Step(build=True, push=True)
         if self._options.on_failure == "atomic" and len(images) > 1:
@@ -236,15 +242,20 @@ class _Attempt:
         return ImageResult(image, "cancelled")
 
     def _stopped(self, image: ImagePlan, error: Optional[BuilderError]) -> ImageResult:
-        """An image when another one's failure ended the build: it may have been pushed before."""
-        leading = image.image.references[0]
-        try:
-            manifest = self._registry.manifest(leading, mirrors=False)
-        except RegistryError:
-            manifest = None
-        if manifest is not None and manifest.annotations.get(INPUT_HASH) == image.input_hash:
-            return ImageResult(image, "success", manifest)
+        """An image when another one's failure ended the build: it may have been pushed before that."""
+        digest = self._digest(image)
+        if digest is not None and digest != self._before[id(image)]:
+            with suppress(RegistryError):
+                manifest = confirm(self._registry, image.image.references, digest, image.platforms)
+                if manifest.annotations.get(INPUT_HASH) == image.input_hash:
+                    return ImageResult(image, "success", manifest)
         return self._failed(image, error) if error else ImageResult(image, "cancelled")
+
+    def _digest(self, image: ImagePlan) -> Optional[str]:
+        """What the image's leading tag names now; ``None`` also where the registry does not say."""
+        with suppress(RegistryError):
+            return self._registry.digest(image.image.references[0], mirrors=False)
+        return None
 
     def _failed(self, image: ImagePlan, error: BuilderError) -> ImageResult:
         self._report(f"{image.image.name} failed")
@@ -305,6 +316,8 @@ class _Attempt:
             for image in images:
                 self._ended(image, "failed" if image.image.name == error.image else "cancelled")
             return _Baked([], error)
+        for target, image in zip(targets, images):
+            self._seconds[id(image)] = self._seconds.get(id(image), 0.0) + outcome.seconds(target.key)
         if not step.push:
             return _Baked([], None)
         with open(metadata, encoding="utf-8") as content:
@@ -312,8 +325,7 @@ class _Attempt:
                 key: entry.get("containerimage.digest", "") for key, entry in json.load(content).items()
             }
         results = [
-            self._confirmed(image, digests.get(target.key, ""), outcome.seconds(target.key))
-            for target, image in zip(targets, images)
+            self._confirmed(image, digests.get(target.key, "")) for target, image in zip(targets, images)
         ]
         return _Baked(results, None)
 
@@ -331,7 +343,7 @@ class _Attempt:
         error.args = (error.message,)
         return error
 
-    def _confirmed(self, image: ImagePlan, digest: str, seconds: float) -> ImageResult:
+    def _confirmed(self, image: ImagePlan, digest: str) -> ImageResult:
         """The image as it stands in the registry, which may not hold what was pushed."""
         try:
             manifest = confirm(self._registry, image.image.references, digest, image.platforms)
@@ -340,7 +352,7 @@ class _Attempt:
             return self._failed(image, error)
         self._report(f"{image.image.name} pushed as {digest}")
         self._ended(image, "success")
-        return ImageResult(image, "success", manifest, seconds)
+        return ImageResult(image, "success", manifest, self._seconds[id(image)])
 
     def _target(self, key: str, image: ImagePlan, step: _Step) -> Target:
         return Target(

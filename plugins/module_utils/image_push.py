@@ -70,7 +70,7 @@ class ImagePush:
         if self._options.on_failure == "atomic":
             uploads = self._each(plans, self._upload, report)
             if any(result.error for result in uploads):
-                return [r if r.error else ImageResult(r.plan, "cancelled") for r in uploads]
+                return [ImageResult(r.plan, "cancelled") if r.state == "success" else r for r in uploads]
         return self._each(plans, self._push, report)
 
     def _each(
@@ -82,11 +82,11 @@ class ImagePush:
         """``push`` for each image that the registry lacks; after a failure only if the others go on."""
         results: list[ImageResult] = []
         for plan, stored in plans:
-            if self._options.on_failure != "continue" and any(result.error for result in results):
-                results.append(ImageResult(plan, "cancelled"))
-            elif plan.state == "unchanged":
+            if plan.state == "unchanged":
                 report(f"{plan.image.name} is unchanged")
                 results.append(ImageResult(plan, "unchanged", plan.manifest))
+            elif self._options.on_failure != "continue" and any(result.error for result in results):
+                results.append(ImageResult(plan, "cancelled"))
             else:
                 results.append(self._tried(plan, stored, push, report))
         return results
@@ -130,6 +130,10 @@ class ImagePush:
                 what = "is not in the registry" if manifest is None else "is another image"
                 return replace(plan, reason=f"{reference} {what}")
             leading = leading or manifest
+        missing = self._registry.missing(leading) if leading else []
+        if missing:
+            lost = ", ".join(map(str, missing))
+            return replace(plan, reason=f"the registry has lost {lost} of {image.name}")
         return replace(plan, state="unchanged", reason="the registry holds it already", manifest=leading)
 
     def _found(self, reference: Reference) -> Optional[Manifest]:

@@ -215,9 +215,17 @@ def test_after_a_failure_the_others_can_be_left_unbuilt(site: Site) -> None:
     assert site.repository("slow") not in site.pushed("slow").registry.repositories()
 
 
+def test_what_an_earlier_run_pushed_is_not_this_ones_success(site: Site) -> None:
+    site.write(Dockerfile='FROM alpine\nARG BAD\nRUN [ -z "$BAD" ] && sleep 4\n')
+    site.build_ok({"image": "good", "no_cache": True})
+    bad = {"image": "bad", "build_args": {"BAD": "yes"}}
+    made = site.build({"image": "good", "no_cache": True}, bad, options={"on_failure": "stop"})
+    assert states(made) == ["cancelled", "failed"]
+
+
 def test_many_images_are_built_in_portions(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_MOST_TOGETHER", 2)
-    site.write(Dockerfile="FROM alpine\nARG N\nRUN [ $N != bad ] && sleep 4\nLABEL n=$N\n")
+    site.write(Dockerfile=f"FROM alpine\nARG N\nRUN : {site.name}; [ $N != bad ] && sleep 4\nLABEL n=$N\n")
     names = ["a", "bad", "b", "c", "d"]
     images = {name: {"image": name, "build_args": {"N": name}} for name in names}
     good = [image for name, image in images.items() if name != "bad"]
