@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
 from .access import Access
@@ -39,6 +40,8 @@ from .secret import redact
 
 _FIRST_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 20.0
+# Codes of what may pass while a build goes on.
+_TEMPORARY = ("push_failed", "base_unreachable")
 # BuildKit gives up on some of a hundred images built and pushed at once: "context deadline exceeded".
 _MOST_TOGETHER = 20
 
@@ -102,14 +105,19 @@ def carry_out(
     ``report`` gets lines; with ``watch`` the steps of the build go there as events instead.
     An image's failure is in its result; what stops all of them is raised (``BuilderError``).
     """
-    done = {id(p): ImageResult(p, "unchanged", p.manifest) for p in plan.images if p.state == "unchanged"}
+    done = {
+        id(p): ImageResult(p, p.state, p.manifest, error=p.error) for p in plan.images if p.state != "pending"
+    }
     pending = plan.pending
+    if options.on_failure != "continue" and any(result.error for result in done.values()):
+        done.update({id(image): ImageResult(image, "cancelled") for image in pending})
+        pending = ()
     if watch is not None:
         for image in plan.images:
             for platform in image.platforms:
                 watch(Event(image.image.name, str(platform), image.state, image.reason))
     for result in done.values():
-        report(f"{result.plan.image.name} is unchanged")
+        report(f"{result.plan.image.name} {'is unchanged' if result.state == 'unchanged' else result.state}")
     unbuilt = _unbuilt(pending, options, registry)
     for result in unbuilt:
         done[id(result.plan)] = result
@@ -214,7 +222,8 @@ class _Attempt:
 
     def _together(self, images: Sequence[ImagePlan], step: _Step) -> list[ImageResult]:
         """One bake of ``images``, and what follows where it fails."""
-        baked = self._bake_patiently("all", images, step)
+        patience = self._patience()
+        baked = self._bake_patiently("all", images, step, patience)
         error = baked.error
         if error is None:
             return baked.results
@@ -227,12 +236,14 @@ class _Attempt:
         else:
             self._report(f"failed: {error}" if blamed else "the build failed; building each image by itself")
             with ThreadPoolExecutor(len(again)) as pool:
-                singles = list(pool.map(lambda pair: self._single(*pair), enumerate(again)))
+                # What has been waited for already is not waited for once more.
+                left = patience if error.code in _TEMPORARY else None
+                singles = list(pool.map(partial(self._single, patience=left), range(len(again)), again))
         by_plan = {id(result.plan): result for result in singles}
         return [by_plan.get(id(image)) or self._failed(image, error) for image in images]
 
-    def _single(self, number: int, image: ImagePlan) -> ImageResult:
-        baked = self._bake_patiently(f"single-{number}", [image], _Step(build=True, push=True))
+    def _single(self, number: int, image: ImagePlan, patience: Optional[Patience]) -> ImageResult:
+        baked = self._bake_patiently(f"single-{number}", [image], _Step(build=True, push=True), patience)
         return baked.results[0] if baked.error is None else self._failed(image, baked.error)
 
     def _unpushed(self, image: ImagePlan, error: BuilderError) -> ImageResult:
@@ -262,20 +273,23 @@ class _Attempt:
         self._ended(image, "failed")
         return ImageResult(image, "failed", error=error)
 
-    def _bake_patiently(self, name: str, images: Sequence[ImagePlan], step: _Step) -> _Baked:
+    def _patience(self) -> Patience:
+        return Patience(self._options.retry_for, first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS)
+
+    def _bake_patiently(
+        self, name: str, images: Sequence[ImagePlan], step: _Step, patience: Optional[Patience] = None
+    ) -> _Baked:
         """Bake again with growing pauses while the registry fails in a way that passes.
 
         A step that BuildKit has lost stays lost in its cache, so then it is asked once without it.
         """
-        patience = Patience(
-            self._options.retry_for, first=_FIRST_PAUSE_SECONDS, longest=_LONGEST_PAUSE_SECONDS
-        )
+        patience = patience or self._patience()
         while True:
             baked = self._bake(name, images, step)
             if baked.error is not None and baked.error.code == "step_lost":
                 self._report(f"trying again without the cache: {baked.error}")
                 baked = self._bake(name, images, step, "--no-cache")
-            again = baked.error is not None and baked.error.code in ("push_failed", "base_unreachable")
+            again = baked.error is not None and baked.error.code in _TEMPORARY
             pause = patience.pause() if again else None
             if pause is None:
                 return baked

@@ -8,7 +8,9 @@ what to do) and what a program needs (a code, the phase, the place).
 from __future__ import annotations
 
 import errno
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
+
+_Error = TypeVar("_Error", bound="BuilderError")
 
 
 class BuilderError(Exception):
@@ -47,6 +49,13 @@ class BuilderError(Exception):
         self.retryable = retryable
         if phase is not None:
             self.phase = phase
+
+    def copy(self: _Error) -> _Error:
+        """The same error, to be given another place."""
+        other = type(self).__new__(type(self), *self.args)
+        other.args = self.args
+        vars(other).update(vars(self))
+        return other
 
     def __str__(self) -> str:
         place = ", ".join(

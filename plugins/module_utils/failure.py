@@ -183,7 +183,8 @@ def failed_together(errors: list[BuilderError]) -> BuilderError:
     texts = list(dict.fromkeys(map(str, errors)))
     return BuildError(
         "images_failed",
-        f"{len(errors)} images failed. " + " ".join(f"({n}) {text}" for n, text in enumerate(texts, 1)),
+        f"{len(errors)} images failed. "
+        + " ".join(f"({n}) {text.rstrip('.')}." for n, text in enumerate(texts, 1)),
         retryable=all(error.retryable for error in errors),
     )
 

@@ -19,7 +19,7 @@ from .failure import failed_together
 from .fetch import fetch_again, read_source
 from .image_push import ImagePush
 from .parameters import check_target
-from .plan import BuildInput, make_plan
+from .plan import BuildInput, Plan, make_plan
 from .process import time_limit
 from .progress import Event
 from .source import SourceTree
@@ -95,14 +95,19 @@ def build_images(
                 report("resolving base images")
                 assert engine is not None
                 plan = make_plan(input_, target.images, options, engine, registry, pool)
+                _check_any(plan)
                 if input_.known and plan.pending and not plan_only:
                     tree = fetch_again(raw_source, input_.revision, home, report)
                     input_ = _fetched(tree)
                     plan = make_plan(input_, target.images, options, engine, registry, pool)
+                    _check_any(plan)
                 if tree and tree.memory and not input_.known:
                     remember(tree.memory, plan.known)
                 if plan_only:
-                    results = [ImageResult(image, image.state, image.manifest) for image in plan.images]
+                    results = [
+                        ImageResult(image, image.state, image.manifest, error=image.error)
+                        for image in plan.images
+                    ]
                 else:
                     folder = home.directory("build")
                     results = carry_out(plan, options, access, registry, folder, report, watch)
@@ -113,6 +118,13 @@ def build_images(
         if workspace is not None:
             home.hand_on()
     return Report(tuple(results), input_.revision)
+
+
+def _check_any(plan: Plan) -> None:
+    """Raise the images' error where none of them can be built."""
+    errors = [image.error for image in plan.images if image.error]
+    if len(errors) == len(plan.images):
+        raise failed_together(errors)
 
 
 def _engine(builder: Optional[str], *, needed: bool) -> Optional[Engine]:

@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Optional
+from functools import partial
+from typing import Any, Callable, Optional, TypeVar, Union
 
 from . import engine as engines
 from .dockerfile import Dockerfile, parse
 from .dockerignore import DIGEST_VERSION, context_digest, read_ignore
 from .document import Image
 from .engine import Engine
-from .errors import BuilderError, DockerfileError, RegistryError
+from .errors import BuilderError, Cancelled, DockerfileError, RegistryError
 from .hazards import refuse_hazards
 from .injection import Base, Injection, bases, inject
 from .manifest import Manifest
@@ -28,11 +29,13 @@ from .platform import Platform
 from .reference import Reference
 from .registry import Registry
 from .source import Known
-from .stages import Resolution, UsedImage, resolve_all
+from .stages import Resolution, UsedImage, UsedStage, resolve_all
 
 #: The annotation of a pushed index (or of a single manifest) that holds the input hash.
 INPUT_HASH = "eu.sodalite.image-builder.input-hash"
 _HASH_VERSION = 1
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,9 @@ class PlannedBase:
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """One image: ``state`` is ``pending`` (to be built, for ``reason``) or ``unchanged``.
+    """One image: ``state`` is ``pending`` (to be built, for ``reason``), ``unchanged``, or ``failed``.
+
+    An image that failed already cannot be built, because of ``error``, and has nothing else.
 
     ``resolutions`` are what its build uses, one for each platform; ``injection`` makes BuildKit use
     the ``bases``. ``manifest`` is what the registry holds under its leading reference, if it is unchanged.
@@ -94,6 +99,7 @@ class ImagePlan:
     state: str = "pending"
     reason: str = ""
     manifest: Optional[Manifest] = None
+    error: Optional[BuilderError] = None
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
@@ -126,27 +132,43 @@ def make_plan(
 ) -> Plan:
     """Plan ``images`` of ``source``, asking registries in ``pool``.
 
-    Raises ``DockerfileError``, ``RegistryError`` and ``EngineError``.
+    What is wrong with one image is in its plan. Raises ``DockerfileError`` and ``EngineError`` for what
+    concerns all of them.
     """
     text = source.read_dockerfile()
     with _located(source):
         dockerfile = parse(text)
         refuse_hazards(text, engine.version)
-    drafts = []
-    for image in images:
-        with _located(source, image):
-            drafts.append(_draft(dockerfile, image, engine))
-    lookup = _Lookup(registry, pool, [reference for draft in drafts for reference in draft.references])
+    drafts = [_own(source, image, partial(_draft, dockerfile, image, engine)) for image in images]
+    made = [draft for draft in drafts if isinstance(draft, _Draft)]
+    lookup = _Lookup(registry, pool, [reference for draft in made for reference in draft.references])
     tree = source.read_context()
-    plans = []
-    for draft in drafts:
-        with _located(source, draft.image):
-            plans.append(_plan(dockerfile, draft, tree, options, engine, lookup))
+
+    def plan_one(draft: Union[_Draft, ImagePlan]) -> ImagePlan:
+        if isinstance(draft, ImagePlan):
+            return draft
+        planned = partial(_plan, dockerfile, draft, tree, options, engine, lookup)
+        return _own(source, draft.image, planned)
+
+    def compare(plan: ImagePlan) -> ImagePlan:
+        return plan if plan.error else _own(source, plan.image, partial(_compared, plan, options, registry))
+
+    compared = tuple(pool.map(compare, map(plan_one, drafts)))
     known = Known(text, source.dockerfile_name, tree, source.committed_at)
-    compared = pool.map(lambda planned: _compared(planned, options, registry), plans)
-    plan = Plan(source, known, engine, tuple(compared))
-    _check_runnable(plan)
-    return plan
+    return Plan(source, known, engine, _runnable(source, engine, compared))
+
+
+def _own(source: BuildInput, image: Image, call: Callable[[], _T]) -> Union[_T, ImagePlan]:
+    """What ``call`` gives, or where it fails, the plan of an image that cannot be built."""
+    try:
+        with _located(source, image):
+            return call()
+    except Cancelled:
+        raise
+    except BuilderError as error:
+        return ImagePlan(
+            image, (), (), Injection("", {}), "", state="failed", reason="it cannot be planned", error=error
+        )
 
 
 @dataclass(frozen=True)
@@ -181,7 +203,8 @@ class _Lookup:
     def manifest(self, reference: Reference) -> Manifest:
         answer = self._answers[reference]
         if isinstance(answer, RegistryError):
-            raise answer
+            # Each image has an error of its own, with its own place.
+            raise answer.copy()
         found: Manifest = answer
         return found
 
@@ -315,25 +338,39 @@ def _with_state(plan: ImagePlan, state: str, reason: str, manifest: Optional[Man
     return replace(plan, state=state, reason=reason, manifest=manifest)
 
 
-def _check_runnable(plan: Plan) -> None:
-    """A step cannot run on a platform that the builder has no emulator for. Raises ``DockerfileError``."""
-    foreign = [
-        (image, resolution.platform, used)
-        for image in plan.pending
+def _runnable(source: BuildInput, engine: Engine, images: Sequence[ImagePlan]) -> tuple[ImagePlan, ...]:
+    """The plans, failed where a step would run on a platform that the builder has no emulator for."""
+    foreign = {
+        used.platform for image in images if image.state == "pending" for _, used in _running(image, engine)
+    }
+    missing = engines.not_runnable(engine, foreign)
+    return tuple(
+        _own(source, image.image, partial(_checked, image, engine, missing))
+        if image.state == "pending"
+        else image
+        for image in images
+    )
+
+
+def _running(image: ImagePlan, engine: Engine) -> list[tuple[Platform, UsedStage]]:
+    """The stages that run steps on another platform than the engine's, with the image's platform."""
+    return [
+        (resolution.platform, used)
         for resolution in image.resolutions
         for used in resolution.stages
-        if used.runs and used.platform != plan.engine.native
+        if used.runs and used.platform != engine.native
     ]
-    missing = engines.not_runnable(plan.engine, {used.platform for _, _, used in foreign})
-    for image, platform, used in foreign:
+
+
+def _checked(image: ImagePlan, engine: Engine, missing: Mapping[Platform, Sequence[Platform]]) -> ImagePlan:
+    for platform, used in _running(image, engine):
         if used.platform in missing:
             runnable = ", ".join(map(str, missing[used.platform]))
             raise DockerfileError(
                 "platform_not_runnable",
                 f"The builder cannot run {used.platform}; it can run {runnable}.",
                 hint="Register the emulators with: ansible-playbook sodalite.image_builder.setup",
-                image=image.image.name,
                 platform=str(platform),
-                file=plan.source.dockerfile_name,
                 line=used.stage.line,
             )
+    return image

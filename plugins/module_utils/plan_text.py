@@ -21,13 +21,13 @@ SHORT_DIGEST = 12
 def describe_image(image: Mapping[str, Any]) -> list[str]:
     """Lines about an image of a result (see ``ImageResult.to_dict``).
 
-    The first says what is done and why, the second for which platforms, the others what its stages
+    The first says what is done and why, the others for which platforms, and what its stages
     stand on, with the platforms where a base does not serve all.
     """
     platforms = [entry["platform"] for entry in image["platforms"]]
     return [
         f"{image['reference']}: {STATES[image['state']]}, {image['reason']}",
-        f"  for {', '.join(platforms)}",
+        *([f"  for {', '.join(platforms)}"] if platforms else []),
         *_aligned([_base(base, platforms) for base in _by_platform(image["bases"])]),
     ]
 

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from image_builder.report import print_text
 
+_NOTHING_LEFT = "No process or workspace is left; what was pushed before stays in the registry."
 FAILED, WRONG_INPUT, CANCELLED = 1, 2, 130
 
 
@@ -58,7 +59,7 @@ def _ended(error: BuilderError, as_json: bool) -> typer.Exit:
             print_error(fault)
         return typer.Exit(WRONG_INPUT)
     if isinstance(error, Cancelled) and error.code == "cancelled":
-        print_text(Console(stderr=True), Text(f"Interrupted. {error.hint or 'Nothing was left behind.'}"))
+        print_text(Console(stderr=True), Text(f"Interrupted. {error.hint or _NOTHING_LEFT}"))
         return typer.Exit(CANCELLED)
     print_error(str(error))
     return typer.Exit(FAILED)

@@ -84,7 +84,7 @@ def show_images(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
 def show_plan(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
     """Print what would be done with each image of a planned result, why, and on which base images."""
     for image in images:
-        heading, platforms, *bases = describe_image(image)
+        heading, *lines = describe_image(image)
         word = STATES[image["state"]]
         print_text(
             console,
@@ -95,9 +95,8 @@ def show_plan(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
                 heading.removeprefix(f"{image['reference']}: {word}"),
             ),
         )
-        print_text(console, Text(platforms))
-        for base in bases:
-            console.print(Text(base), soft_wrap=True)
+        for line in lines:
+            console.print(Text(line), soft_wrap=True)
 
 
 def show_manifest(console: Console, found: Mapping[str, Any]) -> None:

@@ -160,6 +160,27 @@ def test_one_failing_image_does_not_stop_the_others(site: Site) -> None:
     assert site.rebuilt(*wanted) == {"bad", "worse"}
 
 
+def test_one_image_that_cannot_be_planned_does_not_stop_the_others(site: Site) -> None:
+    site.write(Dockerfile="FROM alpine\nRUN true\n")
+    missing = site.reference("no-such-base")
+    wrong: list[dict[str, Any]] = [{"image": "a", "base": missing}, {"image": "b", "base": missing}]
+    wrong.append({"image": "c", "base": {"no-such-stage": "alpine"}})
+    planned = site.build({"image": "good"}, *wrong, plan_only=True)
+    assert states(planned) == ["pending", "failed", "failed", "failed"]
+    for on_failure in ("stop", "atomic"):
+        made = site.build({"image": "good"}, *wrong, options={"on_failure": on_failure})
+        assert states(made) == ["cancelled", "failed", "failed", "failed"]
+    made = site.build({"image": "good"}, *wrong)
+    assert states(made) == ["success", "failed", "failed", "failed"]
+    errors = [result.error for result in made.results if result.error]
+    assert [error.code for error in errors] == ["manifest_unknown", "manifest_unknown", errors[2].code]
+    assert [error.image for error in errors] == [site.reference(f"{name}:latest") for name in "abc"]
+    assert all(entry["error"]["message"] for entry in made.to_dict()["images"][1:])
+    with pytest.raises(BuilderError) as caught:
+        site.build(*wrong)
+    assert "3 images failed" in str(caught.value)
+
+
 def test_a_stage_that_is_built_is_the_one_asked_for(site: Site) -> None:
     site.write(Dockerfile="FROM alpine AS one\nRUN echo 1 >/which\nFROM one\nRUN exit 1\n")
     site.build_ok({"image": "named", "target": "one"}, {"image": "numbered", "target": "0"})

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import typer
 from rich.console import Console
 
 from image_builder import inputs, report, request
 from image_builder.commands.arguments import AsJson, Input
-from image_builder.ending import explained, print_json
+from image_builder.ending import FAILED, explained, print_error, print_json
 from image_builder.live import shown
 
 
@@ -19,8 +20,12 @@ def plan(path: Input, as_json: AsJson = False) -> None:
     with explained(as_json=as_json):
         document = inputs.load(path)
         with shown(Console(stderr=True, highlight=False)) as progress:
-            planned = request.carry_out(document, progress, plan_only=True).to_dict()
+            planned = request.carry_out(document, progress, plan_only=True)
+        error = planned.error
         if as_json:
-            print_json({**planned, "error": None})
+            print_json({**planned.to_dict(), "error": error.to_dict() if error else None})
         else:
-            report.show_plan(Console(highlight=False), planned["images"])
+            report.show_plan(Console(highlight=False), planned.to_dict()["images"])
+        if error is not None:
+            print_error(str(error))
+            raise typer.Exit(FAILED)
