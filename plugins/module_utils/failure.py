@@ -11,11 +11,12 @@ from .confirmation import LOST_HINT
 from .errors import BuilderError, BuildError
 from .progress import Outcome, Step
 
-# What a registry or the network to it says that may be gone later.
+# What a registry or the network to it says that may be gone later. A manifest is answered with 400 while the
+# registry lacks one of its blobs: BuildKit leaves out what another image's push has begun.
 _PASSING = (
     r"connection refused|connection reset|broken pipe|use of closed network connection|no such host|"
     r"i/o timeout|Client\.Timeout|context deadline exceeded|TLS handshake|unexpected EOF|: EOF|GOAWAY|"
-    r"toomanyrequests|429 Too Many|\b50[0-9] |unexpected status from .*: 5\d\d"
+    r"toomanyrequests|PUT request to MANIFEST: 400|429 Too Many|\b50[0-9] |unexpected status from .*: 5\d\d"
 )
 _UNAUTHORIZED = (
     r"401 Unauthorized|authorization failed|authentication required|insufficient_scope|no basic auth"
@@ -173,7 +174,10 @@ def _without_texts(message: str, names: Mapping[str, str]) -> str:
     """``message`` without what users chose: nothing in it is to be taken for a cause."""
     for reference in names.values():
         message = message.replace(reference, "IMAGE").replace(reference.rpartition(":")[0], "IMAGE")
-    return _ADDRESS.sub("ADDRESS", _QUOTED.sub('"TEXT"', message))
+    return _ADDRESS.sub(
+        lambda address: "MANIFEST" if "/manifests/" in address[0] else "ADDRESS",
+        _QUOTED.sub('"TEXT"', message),
+    )
 
 
 def failed_together(errors: list[BuilderError]) -> BuilderError:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -41,9 +42,10 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     try:
         fetch_engine(SUITE, folder)
     except ArchiveError as error:
-        if "Unable to locate package" not in str(error):
+        # A mirror that stands still serves a testing release that apt takes for outdated.
+        if not re.search("Unable to locate package|is expired", str(error)):
             raise
-        pytest.skip(f"Debian {SUITE} has no such engine: {error}")
+        pytest.skip(f"Debian {SUITE} has no such engine here: {error}")
     for program in (folder / "usr/sbin/dockerd", folder / PLUGIN):
         tried = subprocess.run([program, "version"], capture_output=True, text=True)
         if "GLIBC" in tried.stderr:

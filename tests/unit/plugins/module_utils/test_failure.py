@@ -53,6 +53,11 @@ MESSAGES = [
     ("failed to push x: failed to copy: write tcp 1->2: write: broken pipe", "push_failed"),
     ('failed to push x: Put "http://x": context deadline exceeded (Client.Timeout exceeded)', "push_failed"),
     ("failed to push x: toomanyrequests: slow down", "push_failed"),
+    (
+        'failed to push x: failed commit on ref "manifest-sha256:1": unexpected status from PUT request to '
+        "http://127.0.0.1:1/v2/x/manifests/latest: 400 Bad Request",
+        "push_failed",
+    ),
     ("failed to resolve source metadata for x/y:1: pull access denied, authorization failed", "base_denied"),
     # Words that users chose, or that mean something else here.
     ("dockerfile parse error on line 2: unknown instruction: Unavailable", "dockerfile_syntax"),
