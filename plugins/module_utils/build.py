@@ -125,6 +125,9 @@ def carry_out(
         if watch is not None:
             watch(Event(result.plan.image.name, "", result.state))
     pending = tuple(image for image in pending if id(image) not in done)
+    if watch is None:
+        for image in pending:
+            report(f"building {image.image.name}: {image.reason}")
     if pending:
         # Without a commit there is no time to give the files.
         rewrite = bool(plan.source.committed_at) and rewrites_timestamps(plan.engine)
@@ -209,6 +212,7 @@ class _Attempt:
             for portion in portions:
                 error = self._bake_patiently("built", portion, _Step(build=True, push=False)).error
                 if error is not None:
+                    self._report("nothing is pushed, since not all images could be built")
                     return [self._unpushed(image, error) for image in images]
             self._report("all images are built; pushing them")
             step = _Step(build=False, push=True)
