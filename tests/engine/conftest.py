@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
-    return Engine.from_environment()
+def engine() -> Iterator[Engine]:
+    """The engine that builds. It keeps none of the images that tests pushed: hundreds make it slow."""
+    engine = Engine.from_environment()
+    yield engine
+    listed = engine.docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", check=False).decode().split()
+    ours = [name for name in listed if name.startswith("127.0.0.1:") and "/tests/" in name]
+    if ours:
+        engine.docker("image", "rm", *ours, check=False)
 
 
 @pytest.fixture
