@@ -121,10 +121,16 @@ def build_images(
 
 
 def _check_any(plan: Plan) -> None:
-    """Raise the images' error where none of them can be built."""
+    """Raise the images' error where none of them can be built; what all have in common is told once."""
     errors = [image.error for image in plan.images if image.error]
-    if len(errors) == len(plan.images):
+    if len(errors) < len(plan.images):
+        return
+    if len({(error.code, error.message, error.platform, error.line) for error in errors}) > 1:
         raise failed_together(errors)
+    common = errors[0].copy()
+    if len(errors) > 1:
+        common.image = None
+    raise common
 
 
 def _engine(builder: Optional[str], *, needed: bool) -> Optional[Engine]:

@@ -179,6 +179,9 @@ def test_one_image_that_cannot_be_planned_does_not_stop_the_others(site: Site) -
     with pytest.raises(BuilderError) as caught:
         site.build(*wrong)
     assert "3 images failed" in str(caught.value)
+    with pytest.raises(BuilderError) as caught:
+        site.build(*wrong[:2])
+    assert (caught.value.code, caught.value.image) == ("manifest_unknown", None)
 
 
 def test_a_stage_that_is_built_is_the_one_asked_for(site: Site) -> None:
