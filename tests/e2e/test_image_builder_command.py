@@ -154,7 +154,10 @@ def test_interrupting_it_leaves_nothing_behind(
     started.signal(number, group=False)
     outcome = started.finish(60)
     assert outcome.status == 130
-    assert outcome.stderr.splitlines()[-1] == "Interrupted. Nothing was left behind."
+    assert (
+        outcome.stderr.splitlines()[-1]
+        == "Interrupted. No process or workspace is left; what was pushed before stays in the registry."
+    )
     assert "Traceback" not in outcome.output
     wait_until_gone(mark)
 
