@@ -203,7 +203,9 @@ def _lay_out(draw: Callable[..., str], block: str, escape: str) -> str:
     """The block, its first line perhaps spread over several, with comments and blanks around."""
     first, newline, rest = block.partition("\n")
     for _ in range(draw(st.integers(0, 2))):
-        position = draw(st.integers(1, len(first)))
+        # A line that begins with what comes after a # is a comment, and leaves half of a word.
+        places = [place for place in range(1, len(first) + 1) if first[place : place + 1] != "#"]
+        position = draw(st.sampled_from(places))
         # A blank in a gap would split a word in two, which is rarely a Dockerfile any more.
         blank = " " in first[position - 1 : position + 1]
         gaps = ["\n", "\t\n# FROM golang:1.20\n", "\n \t# c \\\n", "\n\n"] + blank * [" \n", "\n  "]

@@ -64,6 +64,9 @@ def images(case: Case) -> Union[frozenset[tuple[str, str]], str]:
 @given(case=cases())
 def test_generated_dockerfiles_need_the_images_that_buildkit_asks_for(engine: Engine, case: Case) -> None:
     expected = images(case)
+    if isinstance(expected, str) and "needs what is built from it" in expected:
+        event("circle")
+        return  # It would end the engine.
     seen = view(engine, case.text, platforms=PLATFORMS, build_args=case.build_args, target=case.target)
     note(f"{case.text}\nexpected: {expected}\nBuildKit: {seen}")
     if isinstance(expected, str):

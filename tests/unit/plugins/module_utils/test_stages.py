@@ -218,6 +218,12 @@ def test_a_stage_that_buildkit_cannot_name_is_no_target() -> None:
         ("FROM x\nFROM ''\nFROM y\n", "dockerfile_empty_base", 2),
         ("FROM ${A:?give}\n", "dockerfile_expansion", 1),
         ("\nARG A=${B^^}\nFROM x\n", "dockerfile_expansion", 2),
+        ("FROM x AS a\nCOPY --from=b /x /x\nFROM a AS b\n", "dockerfile_circle", 1),
+        (
+            "FROM x\nFROM x AS a\nCOPY --from=2 /x /x\nFROM x\nRUN --mount=from=a,target=/m true\n",
+            "dockerfile_circle",
+            2,
+        ),
         ("FROM Alpine\nFROM x\n", "dockerfile_reference", 1),
         ("FROM x AS build\nFROM Build\n", "dockerfile_reference", 2),
         ("FROM alpine@sha256:0123\n", "dockerfile_reference", 1),
