@@ -112,11 +112,11 @@ def test_a_build_whose_engine_is_killed_while_it_pushes_fails_and_the_next_one_c
     with registry(tmp_path / "registry") as target:
         site.engine = replace(site.engine, registry=target.address)
         ((server, _),) = leaks.running(str(tmp_path / "registry")).items()
-        uploads = tmp_path / "registry/data/docker/registry/v2/repositories" / site.repository("one")
+        pushed = tmp_path / "registry/data/docker/registry/v2/repositories" / site.name
 
         def is_uploading() -> bool:
             """Whether part of a layer has arrived; the registry then takes no more before the kill."""
-            if not any(map(has_content, uploads.glob("_uploads/*/data"))):
+            if not any(map(has_content, pushed.glob("*/_uploads/*/data"))):
                 return False
             os.kill(server, signal.SIGSTOP)
             return True
@@ -124,7 +124,7 @@ def test_a_build_whose_engine_is_killed_while_it_pushes_fails_and_the_next_one_c
         with killing(own, is_uploading, then=lambda: os.kill(server, signal.SIGCONT)):
             assert_engine_lost(site)
         for name in ("one", "two"):
-            assert not list(uploads.parent.glob(f"{name}/_manifests/tags/*"))
+            assert not list(pushed.glob(f"{name}/_manifests/tags/*"))
 
         own.start()
         site.build_ok(*WANTED)
