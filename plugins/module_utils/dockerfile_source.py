@@ -15,7 +15,6 @@ from typing import Callable
 from . import git_source
 from .download import fetch_text, login_warning
 from .errors import SourceError
-from .git_version import Found
 from .source import Folder, GitRepo, SourceTree, StandaloneDockerfile
 from .source_layout import find_context
 from .workspace import Workspace, unusable
@@ -48,9 +47,7 @@ def fetch(
     memory = ""
     if isinstance(source.context, GitRepo):
         repo = source.context
-        found = (
-            Found(commit, commit) if commit else git_source.resolve(repo, progress=progress) if lazy else None
-        )
+        found = git_source.found_before(repo, lazy=lazy, commit=commit, progress=progress)
         if found and lazy:
             name = git_source.memory(repo, found.commit, "dockerfile", digest)
             known = git_source.recall(repo, found, name, progress)

@@ -53,7 +53,7 @@ def fetch(
     whatever ``repo.version`` means by now. Raises ``SourceError``
     (the codes of ``check_out``, ``no_dockerfile``, ``workdir_missing``, ``path_outside_source``).
     """
-    found = Found(commit, commit) if commit else resolve(repo, progress=progress) if lazy else None
+    found = found_before(repo, lazy=lazy, commit=commit, progress=progress)
     if found and lazy:
         known = recall(repo, found, memory(repo, found.commit, "git", repo.dockerfile), progress)
         if known:
@@ -73,6 +73,15 @@ def fetch(
         warnings=warnings,
         memory="" if warnings else memory(repo, checked_out.revision, "git", repo.dockerfile),
     )
+
+
+def found_before(
+    repo: GitRepo, *, lazy: bool, commit: str, progress: Callable[[str], None]
+) -> Optional[Found]:
+    """What is known before ``check_out``: the ``commit``, or with ``lazy`` what ``resolve`` gives."""
+    if commit:
+        return Found(commit, commit)
+    return resolve(repo, progress=progress) if lazy else None
 
 
 def memory(repo: GitRepo, commit: str, *parts: str) -> str:
