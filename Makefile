@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/.venv-dev/bin:$(PATH)
 # Ansible ends at once where the locale is not UTF-8, or came by SSH and is not on this machine.
 export LC_ALL := C.UTF-8
 
-CHECKS := format lint types shell ansible-lint docs sanity molecule unit engine integration e2e
+CHECKS := format lint types shell ansible-lint docs sanity molecule unit builds integration e2e
 # What the checks call, apart from what the environments bring.
 PACKAGES := bzip2 ca-certificates git git-lfs iproute2 openssh-server openssl procps python3-venv shellcheck xz-utils zstd
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
@@ -53,8 +53,8 @@ sanity: dev ## Run ansible-test's sanity tests
 molecule: dev ## Try the roles on this machine, apart from any engine that it has
 	cd extensions && molecule test --all
 
-engine: dev site ## Hold the Dockerfile reader against BuildKit
-	pytest tests/engine
+builds: dev site ## Build with a real engine, and hold what is read against BuildKit
+	pytest tests/builds
 
 integration: dev site ## Run the modules as playbooks do
 	tests/integration.sh
@@ -72,7 +72,7 @@ run: ## Make or renew .venv, the environment that deploys
 dev: ## Make or renew .venv-dev, the environment that lints and tests
 	@scripts/environment dev
 
-# A registry that is named stands for a whole site that is there already (see tests/site/engine.py).
+# A registry that is named stands for a whole site that is there already (see tests/support/engine.py).
 site: run ## Set up the engine and the registry that tests build with
 	@[ -n "$${IMAGE_BUILDER_TEST_REGISTRY-}" ] || .venv/bin/ansible-playbook sodalite.image_builder.setup
 

@@ -8,12 +8,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
+    fetch_source,
+    remove_source,
+)
 
 from benchmarks.answer import Answer, medians, timed
 from benchmarks.site import Scale, Site, Variant, run
-from tests.site.git_servers import http_git_server
-from tests.site.repositories import git
+from tests.support.git_servers import http_git_server
+from tests.support.repositories import git
 
 _FILES = 100
 _BYTES_A_COMMIT = 2000

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from benchmarks.answer import Aim, Answer
 from benchmarks.site import Scale, Site, run
-from tests.site.large_sources import measured, write_large
-from tests.site.repositories import git
+from tests.support.large_sources import measured, write_large
+from tests.support.repositories import git
 
 _MOST_MEGABYTES = 50.0
 

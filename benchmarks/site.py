@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import engine as engines
-from ansible_collections.sodalite.image_builder.plugins.module_utils.images import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import Report
 
 from image_builder import request
-from image_builder.live import Progress
-from tests.site.registry import registry
-from tests.site.repositories import add_commit, repository
+from image_builder.terminal.live import Progress
+from tests.support.registry import registry
+from tests.support.repositories import add_commit, repository
 
 BASES = (
     "alpine:latest",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.answer import Aim, Answer, medians, timed
 from benchmarks.site import Scale, Site, Variant, run
-from tests.site.run import ROOT, VENV
+from tests.support.run import ROOT, VENV
 
 _DOCKERFILE = """\
 FROM alpine:latest

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 from benchmarks.site import Site, run
-from tests.site.engine import program
-from tests.site.run import ROOT, VENV
+from tests.support.engine import program
+from tests.support.run import ROOT, VENV
 
 
 def versions(site: Site) -> dict[str, str | int]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.sodalite.image_builder.plugins.plugin_utils.door import ModuleAction
+from ansible_collections.sodalite.image_builder.plugins.plugin_utils.module_action import ModuleAction
 
 
 class ActionModule(ModuleAction):

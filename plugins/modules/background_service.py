@@ -134,8 +134,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import background_process as processes
-from ..module_utils import http_probe
+from ..module_utils.machine import http_probe, processes
 
 _UNIT = """\
 [Unit]

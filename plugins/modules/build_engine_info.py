@@ -108,7 +108,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import build_engine, emulation, free_network
+from ..module_utils.engine import emulation
+from ..module_utils.machine import engine_choice as build_engine
+from ..module_utils.machine import free_network
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.debian_archive import (
+from ..module_utils.machine.debian_archive import (
     POCKETS,
     Archive,
     ArchiveError,

@@ -79,8 +79,10 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import door
-from ansible_collections.sodalite.image_builder.plugins.module_utils.base_injection import inject_bases
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.inject_bases import (
+    inject_bases,
+)
 
 
 def main() -> None:

@@ -72,7 +72,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import debian_archive, emulation
+from ..module_utils.engine import emulation
+from ..module_utils.machine import debian_archive
 
 # Debian 13 moved what qemu-user-static holds to the other two.
 _PACKAGES = (["qemu-user-static"], ["qemu-user", "qemu-user-binfmt"])

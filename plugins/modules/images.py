@@ -262,10 +262,12 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import door
-from ansible_collections.sodalite.image_builder.plugins.module_utils.images import build_images
-from ansible_collections.sodalite.image_builder.plugins.module_utils.plan_text import describe_image
-from ansible_collections.sodalite.image_builder.plugins.module_utils.source_spec import SOURCE
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan_text import describe_image
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import SOURCE
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
+    build_images,
+)
 
 IMAGE = {
     "image": {"type": "str", "required": True},

@@ -50,8 +50,8 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import door
-from ansible_collections.sodalite.image_builder.plugins.module_utils.registry_images import remove
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import remove
 
 
 def main() -> None:

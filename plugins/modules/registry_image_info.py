@@ -64,8 +64,8 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import door
-from ansible_collections.sodalite.image_builder.plugins.module_utils.registry_images import describe
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import describe
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import http_probe
+from ..module_utils.machine import http_probe
 
 # A registry answers 404 for a manifest of a type that is not accepted.
 _ACCEPT = ", ".join(

@@ -112,9 +112,12 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import door
-from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
-from ansible_collections.sodalite.image_builder.plugins.module_utils.source_spec import SOURCE
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import SOURCE
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
+    fetch_source,
+    remove_source,
+)
 
 
 def main() -> None:

@@ -6,11 +6,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
-from ansible_collections.sodalite.image_builder.plugins.module_utils.images import Report, build_images
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
+    Report,
+    build_images,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
+    fetch_source,
+    remove_source,
+)
 
-from image_builder import build_site
-from image_builder.live import Progress
+from image_builder.playbooks import set_up as build_site
+from image_builder.terminal.live import Progress
 
 
 def carry_out(document: Mapping[str, Any], progress: Progress, *, plan_only: bool = False) -> Report:

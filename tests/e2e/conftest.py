@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import leaks
-from tests.site.engine import Engine
-from tests.site.examples import Builds, Server, Servers
-from tests.site.files import file_server
-from tests.site.git_servers import http_git_server, ssh_git_server
-from tests.site.images import save_oci
-from tests.site.leaks import new_secret
-from tests.site.registry import Registry, outer_address, registry
-from tests.site.repositories import (
+from tests.support import leaks
+from tests.support.engine import Engine
+from tests.support.examples import Builds, Server, Servers
+from tests.support.files import file_server
+from tests.support.git_servers import http_git_server, ssh_git_server
+from tests.support.images import save_oci
+from tests.support.leaks import new_secret
+from tests.support.registry import Registry, outer_address, registry
+from tests.support.repositories import (
     APP,
     ARCHIVE,
     CONTEXTS,
@@ -30,7 +30,7 @@ from tests.site.repositories import (
     repository,
     write,
 )
-from tests.site.run import Machine
+from tests.support.run import Machine
 
 
 @dataclass(frozen=True)

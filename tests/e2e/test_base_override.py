@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.site.engine import Engine
-from tests.site.images import Image
-from tests.site.payloads import document
-from tests.site.registry import Registry
-from tests.site.repositories import repository
-from tests.site.run import DOORS, Machine
+from tests.support.engine import Engine
+from tests.support.images import Image
+from tests.support.payloads import document
+from tests.support.registry import Registry
+from tests.support.repositories import repository
+from tests.support.run import DOORS, Machine
 
 DOCKERFILE = """\
 ARG VERSION=3.6

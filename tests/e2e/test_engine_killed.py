@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.site.engine import Engine
-from tests.site.images import Image
-from tests.site.leaks import is_running, wait_until_gone
-from tests.site.own_engine import OwnEngine, own_engine
-from tests.site.payloads import document
-from tests.site.registry import Registry
-from tests.site.repositories import repository
-from tests.site.run import Machine
+from tests.support.engine import Engine
+from tests.support.images import Image
+from tests.support.leaks import is_running, wait_until_gone
+from tests.support.own_engine import OwnEngine, own_engine
+from tests.support.payloads import document
+from tests.support.registry import Registry
+from tests.support.repositories import repository
+from tests.support.run import Machine
 
 
 @pytest.fixture

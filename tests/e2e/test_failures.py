@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import GitSite
-from tests.site.disk import small_disk
-from tests.site.images import Image
-from tests.site.payloads import document
-from tests.site.registry import Registry, free_port
-from tests.site.repositories import GENERIC_REPO, repository
-from tests.site.run import DOORS, Machine
+from tests.support.disk import small_disk
+from tests.support.images import Image
+from tests.support.payloads import document
+from tests.support.registry import Registry, free_port
+from tests.support.repositories import GENERIC_REPO, repository
+from tests.support.run import DOORS, Machine
 
 
 @pytest.fixture

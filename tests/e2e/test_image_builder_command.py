@@ -20,13 +20,13 @@ from typing import Any
 
 import pytest
 
-from tests.site.engine import Engine
-from tests.site.images import Image
-from tests.site.leaks import is_running, wait_until_gone
-from tests.site.payloads import document
-from tests.site.registry import Registry
-from tests.site.repositories import repository
-from tests.site.run import ROOT, VENV, Machine, Outcome, Run
+from tests.support.engine import Engine
+from tests.support.images import Image
+from tests.support.leaks import is_running, wait_until_gone
+from tests.support.payloads import document
+from tests.support.registry import Registry
+from tests.support.repositories import repository
+from tests.support.run import ROOT, VENV, Machine, Outcome, Run
 
 COMMAND = [str(VENV / "bin" / "python"), "-m", "image_builder"]
 PLATFORMS = ["linux/amd64", "linux/arm64"]

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.site.leaks import is_running, wait_until_gone
-from tests.site.payloads import document
-from tests.site.registry import Registry
-from tests.site.repositories import repository
-from tests.site.run import DOORS, Machine
+from tests.support.leaks import is_running, wait_until_gone
+from tests.support.payloads import document
+from tests.support.registry import Registry
+from tests.support.repositories import repository
+from tests.support.run import DOORS, Machine
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.site.engine import Engine
-from tests.site.images import Image
-from tests.site.payloads import document
-from tests.site.registry import Registry
-from tests.site.repositories import GENERIC_REPO, repository
-from tests.site.run import Machine
+from tests.support.engine import Engine
+from tests.support.images import Image
+from tests.support.payloads import document
+from tests.support.registry import Registry
+from tests.support.repositories import GENERIC_REPO, repository
+from tests.support.run import Machine
 
 
 @pytest.fixture

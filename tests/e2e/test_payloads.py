@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from image_builder.inputs import parse
-from tests.site.engine import Engine
-from tests.site.examples import EXAMPLES, WAYS, Builds, Way
-from tests.site.images import Image
-from tests.site.run import DOORS, ROOT, Machine
+from image_builder.documents.read import parse
+from tests.support.engine import Engine
+from tests.support.examples import EXAMPLES, WAYS, Builds, Way
+from tests.support.images import Image
+from tests.support.run import DOORS, ROOT, Machine
 
 ALL_SEVEN = [
     *("linux/386", "linux/amd64", "linux/arm/v6", "linux/arm/v7"),

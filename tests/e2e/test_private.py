@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import GitSite
-from tests.site.engine import Engine
-from tests.site.images import Image
-from tests.site.leaks import new_secret
-from tests.site.payloads import document
-from tests.site.registry import Registry
-from tests.site.run import DOORS, Machine
+from tests.support.engine import Engine
+from tests.support.images import Image
+from tests.support.leaks import new_secret
+from tests.support.payloads import document
+from tests.support.registry import Registry
+from tests.support.run import DOORS, Machine
 
 Give = Callable[[str, str], Any]
 

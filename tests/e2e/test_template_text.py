@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.site.engine import Engine
-from tests.site.images import Image
-from tests.site.payloads import document
-from tests.site.registry import Registry
-from tests.site.repositories import git as run_git
-from tests.site.repositories import repository
-from tests.site.run import DOORS, Machine
+from tests.support.engine import Engine
+from tests.support.images import Image
+from tests.support.payloads import document
+from tests.support.registry import Registry
+from tests.support.repositories import git as run_git
+from tests.support.repositories import repository
+from tests.support.run import DOORS, Machine
 
 
 def hostile(canary: Path) -> list[str]:

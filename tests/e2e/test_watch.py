@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.site import leaks
-from tests.site.leaks import new_secret
+from tests.support import leaks
+from tests.support.leaks import new_secret
 
 _FORMS: dict[str, Callable[[str], str]] = {
     "as it is": lambda secret: secret,

@@ -6,10 +6,12 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from image_builder import inputs, report, request
+from image_builder import request
 from image_builder.commands.arguments import AsJson, Input
-from image_builder.ending import FAILED, explained, print_error, print_json
-from image_builder.live import shown
+from image_builder.documents import read as inputs
+from image_builder.terminal import tables as report
+from image_builder.terminal.ending import FAILED, explained, print_error, print_json
+from image_builder.terminal.live import shown
 
 
 def build(path: Input, as_json: AsJson = False) -> None:

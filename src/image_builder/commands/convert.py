@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from image_builder import conversion
-from image_builder.ending import explained
+from image_builder.documents import convert as conversion
+from image_builder.terminal.ending import explained
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, or folders of files.", exists=True)]
 To = Annotated[

@@ -9,9 +9,12 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from image_builder import blueprint, build_site, inputs, report
 from image_builder.commands.arguments import Input
-from image_builder.ending import FAILED, explained, print_error
+from image_builder.documents import read as inputs
+from image_builder.playbooks import opera as blueprint
+from image_builder.playbooks import set_up as build_site
+from image_builder.terminal import tables as report
+from image_builder.terminal.ending import FAILED, explained, print_error
 
 
 def deploy(path: Input) -> None:

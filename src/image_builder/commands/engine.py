@@ -9,12 +9,13 @@ import tempfile
 from pathlib import Path
 
 import typer
-from ansible_collections.sodalite.image_builder.plugins.module_utils import engine as engines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
 from rich.console import Console
 
-from image_builder import build_site, report
 from image_builder.commands.arguments import AsJson
-from image_builder.ending import explained, print_json
+from image_builder.playbooks import set_up as build_site
+from image_builder.terminal import tables as report
+from image_builder.terminal.ending import explained, print_json
 
 app = typer.Typer(help="Set up, take down or find an engine.", no_args_is_help=True)
 

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
-from ansible_collections.sodalite.image_builder.plugins.module_utils.registry_images import describe
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import describe
 from rich.console import Console
 
-from image_builder import report
 from image_builder.commands.arguments import AsJson
-from image_builder.ending import explained, print_json
+from image_builder.terminal import tables as report
+from image_builder.terminal.ending import explained, print_json
 
 Reference = Annotated[
     str, typer.Argument(metavar="REF", help="The image, such as registry.example.org/team/app:1.2.")

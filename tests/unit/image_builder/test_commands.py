@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.sodalite.image_builder.plugins.module_utils.plan import INPUT_HASH
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import INPUT_HASH
 
 from image_builder import request
-from tests.site.repositories import repository
+from tests.support.repositories import repository
 from tests.unit.image_builder.conftest import Ended
 from tests.unit.registries import running_registry
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.workspace import Workspace
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 
 
 @pytest.fixture

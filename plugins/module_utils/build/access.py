@@ -1,0 +1,43 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Who a request acts as towards registries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ..document.target import RegistryAccount
+from ..engine.find import Engine
+from ..registry.client import Registry
+from ..registry.credentials import Credentials, Login, read_user_config
+from ..registry.hosts import RegistryHosts
+from ..secret import Secret
+
+
+@dataclass(frozen=True)
+class Access:
+    """The document's ``logins`` by host, the user's Docker configuration, and all ``secrets`` to hide."""
+
+    logins: Mapping[str, Login]
+    user_config: Mapping[str, Any]
+    secrets: tuple[Secret, ...]
+
+    @classmethod
+    def of(cls, account: RegistryAccount, secrets: tuple[Secret, ...] = ()) -> Access:
+        """Access for the account of a document; ``secrets`` are what else must be hidden."""
+        logins = {}
+        if account.username and account.password:
+            logins[account.host] = Login(account.username, account.password)
+            secrets = (*secrets, account.password)
+        return cls(logins, read_user_config(), secrets)
+
+    def registry(self, engine: Optional[Engine], retry_for: float = 60.0) -> Registry:
+        """A client that sees registries as ``engine`` does, or as an engine with default settings.
+
+        Temporary failures are tried again for ``retry_for`` seconds.
+        """
+        config = engine.info.get("RegistryConfig") if engine else None
+        return Registry(
+            RegistryHosts.from_engine(config), Credentials(self.logins, self.user_config), retry_for=retry_for
+        )

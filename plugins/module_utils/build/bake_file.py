@@ -1,0 +1,139 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""The bake file: one target for each image of a request, for one ``buildx bake``.
+
+Rules: the Docker Buildx bake file reference (JSON form). Its strings are HCL templates,
+in values and in keys, so ``${`` and ``%{`` are escaped everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ..document.options import Options
+from ..document.target import Cache, Image
+from ..oci.platform import Platform
+from ..secret import Secret
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one bake target needs beside its image.
+
+    ``key`` is the target's name in the bake file, ``stage`` the stage to build where it is not the
+    last. ``dockerfile`` is the path of its Dockerfile; ``contexts`` are BuildKit's named contexts
+    that stand for the base images there. ``description`` says where the image comes from, in labels
+    and annotations under the user's own; ``input_hash`` is an annotation of the whole only.
+    ``attest`` lists the attestations to add. Without ``push`` it is only built, into the build cache;
+    with ``cached`` it comes from there, whatever the image's ``no_cache`` says. ``rewrite_timestamps``
+    gives its files the time ``source_date_epoch`` at the latest, where the engine can do that.
+    """
+
+    key: str
+    image: Image
+    dockerfile: str
+    stage: Optional[str]
+    platforms: tuple[Platform, ...]
+    contexts: Mapping[str, str]
+    description: Mapping[str, str]
+    input_hash: Mapping[str, str]
+    attest: tuple[str, ...]
+    source_date_epoch: int
+    push: bool = True
+    cached: bool = False
+    rewrite_timestamps: bool = False
+
+
+def bake_file(context: str, targets: Sequence[Target]) -> dict[str, Any]:
+    """The bake file as JSON data; secrets stand in it by the names of ``secret_environment`` only."""
+    content = {
+        "group": {"default": {"targets": [target.key for target in targets]}},
+        "target": {target.key: _target(context, target) for target in targets},
+    }
+    escaped: dict[str, Any] = _escape(content)
+    return escaped
+
+
+def attestations(options: Options) -> tuple[str, ...]:
+    """The attestations that ``options`` ask for, as BuildKit names them."""
+    found = () if options.provenance == "off" else (f"type=provenance,mode={options.provenance}",)
+    return (*found, "type=sbom") if options.sbom else found
+
+
+def secret_environment(targets: Sequence[Target]) -> dict[str, str]:
+    """The environment variables that carry the build secrets to buildx."""
+    return {
+        _secret_variable(target, number): secret.reveal()
+        for target in targets
+        for number, secret in enumerate(target.image.secrets.values())
+    }
+
+
+def secrets(targets: Sequence[Target]) -> list[Secret]:
+    """Every build secret of ``targets``."""
+    return [secret for target in targets for secret in target.image.secrets.values()]
+
+
+def _target(context: str, target: Target) -> dict[str, Any]:
+    image = target.image
+    content: dict[str, Any] = {
+        "context": context,
+        "dockerfile": target.dockerfile,
+        "contexts": dict(target.contexts),
+        "platforms": [str(platform) for platform in target.platforms],
+        "tags": [str(reference) for reference in image.references],
+        "args": {"SOURCE_DATE_EPOCH": str(target.source_date_epoch), **image.build_args},
+        "labels": {**target.description, **image.labels},
+        "annotations": _annotations(target),
+        "attest": list(target.attest),
+        "output": [_output(target)],
+        "no-cache": image.no_cache and not target.cached,
+        "pull": image.pull,
+        "secret": [
+            f"id={name},env={_secret_variable(target, number)}" for number, name in enumerate(image.secrets)
+        ],
+        "cache-from": [_cache(cache) for cache in image.cache_from],
+    }
+    if target.push:
+        content["cache-to"] = [
+            _cache(cache, mode=f",mode={cache.mode},ignore-error=true") for cache in image.cache_to
+        ]
+    if target.stage is not None:
+        content["target"] = target.stage
+    return {key: value for key, value in content.items() if value not in ({}, [], False)}
+
+
+def _output(target: Target) -> str:
+    if not target.push:
+        return "type=cacheonly"
+    # BuildKit cannot rewrite what it also unpacks into its store.
+    rewriting = ",rewrite-timestamp=true,unpack=false,store=false" if target.rewrite_timestamps else ""
+    return f"type=image,push=true,oci-mediatypes=true{rewriting}"
+
+
+def _annotations(target: Target) -> list[str]:
+    """BuildKit makes an index only for several manifests and refuses annotations of an absent one."""
+    has_index = len(target.platforms) > 1 or bool(target.attest)
+    levels = ("index", "manifest") if has_index else ("manifest",)
+    texts = {**target.description, **target.image.annotations}
+    everywhere = [f"{level}:{key}={value}" for level in levels for key, value in texts.items()]
+    return everywhere + [f"{levels[0]}:{key}={value}" for key, value in target.input_hash.items()]
+
+
+def _cache(cache: Cache, mode: str = "") -> str:
+    return f"type=registry,ref={cache.reference}{mode}" if cache.reference else "type=inline"
+
+
+def _secret_variable(target: Target, number: int) -> str:
+    return f"IMAGE_BUILDER_SECRET_{target.key.upper()}_{number}".replace("-", "_")
+
+
+def _escape(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("${", "$${").replace("%{", "%%{")
+    if isinstance(value, dict):
+        return {_escape(key): _escape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
+    return value

@@ -1,0 +1,200 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""From what BuildKit says of a failed build to an error that a user can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Optional
+
+from ..errors import BuilderError, BuildError
+from ..registry.confirm import LOST_HINT
+from .buildkit_progress import Outcome, Step
+
+# What a registry or the network to it says that may be gone later. A manifest is answered with 400 while the
+# registry lacks one of its blobs: BuildKit leaves out what another image's push has begun.
+_PASSING = (
+    r"connection refused|connection reset|broken pipe|use of closed network connection|no such host|"
+    r"i/o timeout|Client\.Timeout|context deadline exceeded|TLS handshake|unexpected EOF|: EOF|GOAWAY|"
+    r"toomanyrequests|PUT request to MANIFEST: 400|429 Too Many|\b50[0-9] |unexpected status from .*: 5\d\d"
+)
+_UNAUTHORIZED = (
+    r"401 Unauthorized|authorization failed|authentication required|insufficient_scope|no basic auth"
+)
+_DENIED = r"403 Forbidden|(?<!permission )denied"
+#: Pattern in BuildKit's message, code, hint, whether trying again can help. The first that fits counts.
+_CAUSES = (
+    (
+        r"dockerfile parse error|unknown instruction|Dockerfile syntax|unknown flag",
+        "dockerfile_syntax",
+        "Correct this line of the Dockerfile.",
+        False,
+    ),
+    (
+        r"(?s)failed to calculate checksum.*: not found",
+        "missing_in_context",
+        "Check the paths of this line.",
+        False,
+    ),
+    # The words of gRPC and of Docker's client for an engine that has gone, not those of a registry.
+    (
+        r"(?:\A|: |code = )Unavailable\b|error reading from server|Cannot connect to the Docker daemon|"
+        r"failed to connect to the docker API|error during connect: ",
+        "engine_lost",
+        "Run it again when the engine answers to: docker info",
+        True,
+    ),
+    (r"no space left on device", "disk_full", "Free space on the engine's disk, then run it again.", True),
+    (
+        r"exec format error",
+        "platform_not_runnable",
+        "Register the emulators with: ansible-playbook sodalite.image_builder.setup",
+        False,
+    ),
+    (
+        r"no match for platform in manifest",
+        "base_lacks_platform",
+        "Choose another base, or leave the platform out.",
+        False,
+    ),
+    (
+        r"did not complete successfully: exit code",
+        "step_failed",
+        "Correct this step of the Dockerfile.",
+        False,
+    ),
+    # What the engine says that pushed, after BuildKit did, and looks the image up.
+    (
+        r"Error response from daemon: manifest unknown|"
+        r"references to blobs and/or manifests are missing in your target registry",
+        "push_lost",
+        LOST_HINT,
+        True,
+    ),
+    (
+        rf"(?s)failed to resolve source metadata.*(?:{_UNAUTHORIZED}|{_DENIED})",
+        "base_denied",
+        "Log in to the registry of this image, or check its name.",
+        False,
+    ),
+    (
+        _UNAUTHORIZED,
+        "push_unauthorized",
+        "Check username and password of target.registry.",
+        False,
+    ),
+    (_DENIED, "push_denied", "Ask for the right to push to this repository.", False),
+    (
+        rf"(?s)(?:failed to resolve source metadata|httpReadSeeker).*(?:{_PASSING})",
+        "base_unreachable",
+        "Run it again when the registry of the base image answers.",
+        True,
+    ),
+    (
+        _PASSING,
+        "push_failed",
+        "Run it again when the registry answers.",
+        True,
+    ),
+    (
+        r"unexpected status from (?:POST|PUT|PATCH) request to \S+ 4\d\d",
+        "push_refused",
+        "Check that the registry takes images of this name and size.",
+        False,
+    ),
+    # What an ended bake can leave in BuildKit's cache, met by every later one that needs the same step.
+    (
+        r"snapshot \S+ does not exist",
+        "step_lost",
+        "Empty the engine's build cache with: docker buildx prune",
+        True,
+    ),
+    (r"not found", "missing_in_context", "Check the paths of this line.", False),
+)
+
+# BuildKit names its own snapshot where the user wants to know the path.
+_NOT_FOUND = re.compile(
+    r'failed to (?:calculate checksum|compute cache key)\b.*?("[^"]*"): not found', re.DOTALL
+)
+# What BuildKit quotes, commands, paths and addresses, is the user's text and tells no cause.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ADDRESS = re.compile(r"https?://[^\s\":]+(?::\d+[^\s\":]*)?")
+# A step that reads what the Dockerfile names, not one that pushes.
+_READING = re.compile(r"(?:\[[^\]]*\] )?(?:ADD |https?://)")
+# What the kernel's refusal to start a step's shell or program reads like, in the step's own output.
+_NOT_STARTED = re.compile(r"exec \S+: exec format error\Z")
+
+
+# An upload's address is made for one request and can hold a signature.
+_QUERY = re.compile(r"(https?://[^\s\"?]+)\?[^\s\"]*[^\s\":]")
+
+
+def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -> BuildError:
+    """The error of one build.
+
+    ``names`` maps bake targets to images, ``dockerfile`` is what the user calls the file.
+    """
+    step = outcome.failed
+    message = outcome.message or (step.error if step else "") or "BuildKit ended without a message"
+    message = _QUERY.sub(r"\1", message)
+    code, hint, retryable = "build_failed", "", False
+    cause = "\n".join((_without_texts(message, names), *filter(_NOT_STARTED.match, step.log if step else ())))
+    for pattern, candidate, advice, again in _CAUSES:
+        if re.search(pattern, cause):
+            code, hint, retryable = candidate, advice, again
+            break
+    if code == "push_failed" and step is not None and _READING.match(step.name):
+        code, hint = "source_unreachable", "Run it again when the address of this line answers."
+    text = _NOT_FOUND.sub(r"\1 is not in the build context", message).rstrip(".") + "."
+    if code == "engine_lost":
+        step = None  # whichever it was, it is not to blame
+        text = f"The engine was lost during the build: {text}"
+    # What a push prints are BuildKit's own tries, each with the whole address.
+    if step is not None and step.log and not code.startswith("push_"):
+        text += " Its last output was: " + " | ".join(step.log) + "."
+    image = names.get(step.target) if step else None
+    if code == "push_lost" and len(names) > 1:
+        image = None  # The engine ends all its pushes with the text of one.
+    if image is None and len(names) == 1:
+        image = next(iter(names.values()))
+    line = outcome.line
+    return BuildError(
+        code,
+        text,
+        hint=hint,
+        image=image,
+        platform=_platform(step),
+        file=dockerfile if line else None,
+        line=line,
+        retryable=retryable,
+    )
+
+
+def _without_texts(message: str, names: Mapping[str, str]) -> str:
+    """``message`` without what users chose: nothing in it is to be taken for a cause."""
+    for reference in names.values():
+        message = message.replace(reference, "IMAGE").replace(reference.rpartition(":")[0], "IMAGE")
+    return _ADDRESS.sub(
+        lambda address: "MANIFEST" if "/manifests/" in address[0] else "ADDRESS",
+        _QUOTED.sub('"TEXT"', message),
+    )
+
+
+def failed_together(errors: list[BuilderError]) -> BuilderError:
+    """One error for a request in which several images failed."""
+    if len(errors) == 1:
+        return errors[0]
+    texts = list(dict.fromkeys(map(str, errors)))
+    return BuildError(
+        "images_failed",
+        f"{len(errors)} images failed. "
+        + " ".join(f"({n}) {text.rstrip('.')}." for n, text in enumerate(texts, 1)),
+        retryable=all(error.retryable for error in errors),
+    )
+
+
+def _platform(step: Optional[Step]) -> Optional[str]:
+    match = (
+        re.search(r"\[[^\]]*?\b((?:linux|windows|darwin|freebsd)/\w+(?:/\w+)?)", step.name) if step else None
+    )
+    return match.group(1) if match else None

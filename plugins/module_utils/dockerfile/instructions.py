@@ -1,0 +1,213 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Dockerfiles as BuildKit reads them: global arguments, stages, and where each names its base.
+
+Rules: BuildKit's ``frontend/dockerfile/instructions`` package. Only what decides which images a
+build starts from is judged; all else is left for BuildKit to check.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from typing import Optional
+
+from ..errors import DockerfileError
+from ..oci.reference import Reference
+from .parser import BLANKS, Instruction, InstructionReader, quoted_words, syntax_error
+from .shell import shown
+
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*\Z")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A global ``ARG``: one before the first FROM. ``default`` is as written, ``None`` without one."""
+
+    name: str
+    default: Optional[str]
+    line: int
+
+
+@dataclass(frozen=True)
+class FromFlag:
+    """What ``COPY --from=`` or ``RUN --mount=…,from=`` names: a stage or an image.
+
+    ``instruction`` is ``COPY`` or ``RUN``; only COPY also takes a stage's index. With
+    ``onbuild`` it acts in the stages that start from the one that holds it.
+    """
+
+    instruction: str
+    name: str
+    line: int
+    onbuild: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One FROM and what follows it.
+
+    ``name`` is the lower-case name behind AS, or empty. ``base`` and ``platform`` are the
+    words as written (``platform`` empty without the flag). ``base_spans`` are the
+    ``(start, end)`` offsets of the base's characters in the Dockerfile's text, one pair for
+    each line they stand on. ``runs`` tells whether it has RUN instructions, ``onbuild_runs``
+    whether it gives some to the stages that start from it. ``line`` counts from 1.
+    """
+
+    index: int
+    name: str
+    base: str
+    platform: str
+    line: int
+    base_spans: tuple[tuple[int, int], ...]
+    runs: bool = False
+    onbuild_runs: bool = False
+    from_flags: tuple[FromFlag, ...] = ()
+
+    def __str__(self) -> str:
+        name = f" ({self.name})" if self.name else ""
+        return f"stage {self.index}{name} on line {self.line} starts from {shown(self.base)}"
+
+
+@dataclass(frozen=True)
+class Dockerfile:
+    """A parsed Dockerfile.
+
+    ``escape`` is its escape character; ``syntax`` the frontend image its first lines ask for,
+    or ``None``; ``arguments`` are the global ones, in order.
+    """
+
+    text: str
+    escape: str
+    syntax: Optional[str]
+    arguments: tuple[Argument, ...]
+    stages: tuple[Stage, ...]
+
+
+def parse(text: str) -> Dockerfile:
+    """Read a Dockerfile's ``text``, line ends as they are in the file.
+
+    Raises ``DockerfileError`` (codes ``dockerfile_syntax`` and ``dockerfile_without_stage``).
+    """
+    reader = InstructionReader(text)
+    arguments: list[Argument] = []
+    groups: list[list[Instruction]] = []
+    for instruction in reader:
+        if instruction.keyword == "from":
+            groups.append([instruction])
+        elif groups:
+            groups[-1].append(instruction)
+        elif instruction.keyword == "arg":
+            arguments.extend(_arguments(instruction, reader.escape))
+        else:
+            what = shown(instruction.keyword.upper()) or "A line"
+            message = f"{what} stands before the first FROM."
+            raise syntax_error(message, "Only ARG may stand before it.", instruction.line)
+    if not groups:
+        raise DockerfileError(
+            "dockerfile_without_stage",
+            "The Dockerfile has no FROM instruction.",
+            hint="Check that the right file is named and that it is a Dockerfile.",
+        )
+    syntax = reader.directives.get("syntax")
+    return Dockerfile(
+        text,
+        reader.escape,
+        syntax.split(" ")[0] if syntax else None,
+        tuple(arguments),
+        tuple(_stage(index, group) for index, group in enumerate(groups)),
+    )
+
+
+def _arguments(instruction: Instruction, escape: str) -> list[Argument]:
+    words = quoted_words(instruction.args, escape)
+    if not words or any(word.startswith("=") for word in words):
+        hint = "Write ARG NAME or ARG NAME=default."
+        raise syntax_error("ARG does not name a variable.", hint, instruction.line)
+    parts = [word.partition("=") for word in words]
+    return [Argument(name, value if equals else None, instruction.line) for name, equals, value in parts]
+
+
+def _stage(index: int, group: list[Instruction]) -> Stage:
+    head = group[0]
+    words = BLANKS.split(head.args)
+    if not head.args or len(words) not in (1, 3) or (len(words) == 3 and words[1].casefold() != "as"):
+        hint = "Write FROM [--platform=os/architecture] base [AS name]."
+        raise syntax_error("FROM is not of its form.", hint, head.line)
+    commands = [(instruction.inner(), instruction.keyword == "onbuild") for instruction in group[1:]]
+    return Stage(
+        index=index,
+        name=_stage_name(words[2], head.line) if len(words) == 3 else "",
+        base=words[0],
+        platform=_platform(head),
+        line=head.line,
+        base_spans=_first_characters(head.spans, len(words[0])),
+        runs=any(command.keyword == "run" and not onbuild for command, onbuild in commands),
+        onbuild_runs=any(command.keyword == "run" and onbuild for command, onbuild in commands),
+        from_flags=tuple(
+            FromFlag(command.keyword.upper(), name, command.line, onbuild)
+            for command, onbuild in commands
+            for name in _from_names(command)
+            if name
+        ),
+    )
+
+
+def _platform(head: Instruction) -> str:
+    if not head.flags:
+        return ""
+    for flag in head.flags:
+        name = flag[2:].partition("=")[0]
+        if name != "platform":
+            raise syntax_error(
+                f"FROM has the unknown flag --{shown(name)}.", "It knows --platform only.", head.line
+            )
+    values = head.flag_values("platform")
+    if len(head.flags) != 1 or len(values) != 1:
+        hint = "Write --platform=os/architecture once."
+        raise syntax_error("FROM does not give --platform one value.", hint, head.line)
+    return values[0]
+
+
+def _stage_name(word: str, line: int) -> str:
+    name = word.lower()
+    # BuildKit looks for a named context of each stage's name, so it must be a repository's name too.
+    if not _STAGE_NAME.match(name) or not _is_reference(name):
+        hint = "Begin with a letter; go on with letters, digits, and single separators (- _ .) in between."
+        raise syntax_error(f"'{shown(word)}' cannot be a stage's name.", hint, line)
+    return name
+
+
+def _is_reference(text: str) -> bool:
+    try:
+        Reference.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _first_characters(spans: tuple[tuple[int, int], ...], count: int) -> tuple[tuple[int, int], ...]:
+    result: list[tuple[int, int]] = []
+    for start, end in spans:
+        if count > 0:
+            result.append((start, min(end, start + count)))
+        count -= end - start
+    return tuple(result)
+
+
+def _from_names(command: Instruction) -> list[str]:
+    if command.keyword == "copy":
+        return command.flag_values("from")
+    if command.keyword == "run":
+        return [name for mount in command.flag_values("mount") for name in _mount_from(mount)]
+    return []
+
+
+def _mount_from(mount: str) -> list[str]:
+    """The last ``from`` of a mount's comma-separated options, if it has one."""
+    try:
+        rows = list(csv.reader([mount]))
+    except csv.Error:
+        return []
+    fields = [field.partition("=") for field in (rows[0] if rows else [])]
+    return [value for key, _, value in fields if key.lower() == "from"][-1:]

@@ -1,0 +1,338 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""From the document as users write it to checked data, with every fault at once.
+
+Each fault is ``path: what is wrong``, such as
+``target.images[1].platforms[0]: 'linux' is not a platform; …``. No key is silently
+ignored. ``null`` means the same as leaving a key out, since TOSCA passes optional
+properties so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from ..dockerfile.overrides import Override
+from ..oci.platform import Platform
+from ..oci.reference import DOCKER_HUB, Reference, is_registry_host, is_repository_path, is_tag
+from ..secret import Secret, read
+from ..sources.tree import Source
+from .check_source import read_secret, read_source
+from .faults import Faults, kind_of
+from .options import Options, read_options
+from .target import Cache, Image, RegistryAccount, Target
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
+
+def check_source(raw: Any) -> Source:
+    """The source. Raises ``ParameterError`` with every fault."""
+    faults = Faults()
+    source = read_source(faults, raw)
+    faults.raise_if_any()
+    assert source is not None
+    return source
+
+
+def check_target(raw: Any, options: Any = None) -> tuple[Target, Options]:
+    """The target and the options. Raises ``ParameterError`` with every fault of both."""
+    faults = Faults()
+    target = _target(faults, raw)
+    checked = read_options(faults, options)
+    faults.raise_if_any()
+    assert target is not None
+    return target, checked
+
+
+def check_document(source: Any, target: Any, options: Any = None) -> tuple[Source, Target, Options]:
+    """The whole document. Raises ``ParameterError`` with every fault of all its parts."""
+    faults = Faults()
+    checked_source = read_source(faults, source)
+    checked_target = _target(faults, target)
+    checked_options = read_options(faults, options)
+    faults.raise_if_any()
+    assert checked_source is not None
+    assert checked_target is not None
+    return checked_source, checked_target, checked_options
+
+
+def check_registry(raw: Any) -> RegistryAccount:
+    """``url``, ``username`` and ``password`` of a registry. Raises ``ParameterError``."""
+    faults = Faults()
+    account, prefix = _registry(faults, "registry", raw)
+    if account is not None and prefix:
+        faults.add("registry.url", "only a host and a port are wanted here")
+    faults.raise_if_any()
+    assert account is not None
+    return account
+
+
+def check_build(raw: Any, build_platform: str) -> tuple[Image, Platform]:
+    """The keys of an image that concern its Dockerfile, without a name. Raises ``ParameterError``."""
+    faults = Faults()
+    parts = faults.mapping("image", raw, ("base", "platforms", "build_args", "target"))
+    native = faults.made("build_platform", Platform.parse, build_platform)
+    image = Image(references=(), **_build(faults, "", parts))
+    faults.raise_if_any()
+    assert native is not None
+    return image, native
+
+
+def with_secrets_read(source: Any, target: Any) -> tuple[Any, Any]:
+    """Copies of a checked document's parts in which ``{env: …}`` and ``{file: …}`` are read.
+
+    For a document that is checked where it was written and built on another machine.
+    """
+    return _read_in(source, ("*", "password")), _read_in(
+        _read_in(target, ("registry", "password")), ("images", "*", "secrets", "*")
+    )
+
+
+def _read_in(value: Any, path: tuple[str, ...]) -> Any:
+    if not path:
+        return None if value is None else read(value).reveal()
+    if isinstance(value, Mapping):
+        return {
+            key: _read_in(item, path[1:]) if path[0] in (key, "*") else item for key, item in value.items()
+        }
+    if isinstance(value, (list, tuple)) and path[0] == "*":
+        return [_read_in(item, path[1:]) for item in value]
+    return value
+
+
+def _target(faults: Faults, raw: Any) -> Optional[Target]:
+    if raw is None:
+        faults.add("target", "is missing; it says which images to build and where to push them")
+        return None
+    parts = faults.mapping("target", raw, ("images", "registry"))
+    account, prefix = _registry(faults, "target.registry", parts.get("registry"))
+    items = faults.sequence("target.images", parts.get("images"))
+    if not items and (parts.get("images") is None or isinstance(parts["images"], (list, tuple))):
+        faults.add("target.images", "is missing; at least one image is wanted")
+    images = [_image(faults, f"target.images[{n}]", item, account, prefix) for n, item in enumerate(items)]
+    owners: dict[str, int] = {}
+    for number, image in enumerate(images):
+        for reference in image.references if image else ():
+            first = owners.setdefault(str(reference), number)
+            if first != number:
+                faults.add(
+                    f"target.images[{number}]", f"{reference} is the reference of target.images[{first}] too"
+                )
+    if account is None:
+        return None
+    return Target(tuple(image for image in images if image), account)
+
+
+def _registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[RegistryAccount], str]:
+    """The account, and the folder in the registry that ``url`` names after its host."""
+    if raw is None:
+        faults.add(path, "is missing; give at least its url, such as docker.io")
+        return None, ""
+    parts = faults.mapping(path, raw, ("url", "username", "password"))
+    if "url" not in parts:
+        faults.add(f"{path}.url", "is missing")
+    url = faults.text(f"{path}.url", parts["url"]) if "url" in parts else None
+    host, prefix = faults.made(f"{path}.url", _registry_place, url) or ("", "") if url else ("", "")
+    username = faults.text(f"{path}.username", parts["username"]) if "username" in parts else None
+    password = read_secret(faults, f"{path}.password", parts.get("password"))
+    if username and "password" not in parts:
+        faults.add(f"{path}.password", "is missing; a username alone gives no access")
+    if username is None and "username" not in parts and "password" in parts:
+        faults.add(f"{path}.username", "is missing; a password alone gives no access")
+    if username and ":" in username:
+        faults.add(f"{path}.username", "must not contain a colon")
+    return (RegistryAccount(host, username, password), prefix) if host else (None, "")
+
+
+def _registry_place(url: str) -> tuple[str, str]:
+    """Host and folder of a registry's ``url``. Raises ``ValueError``, which never repeats a credential."""
+    if "@" in url:
+        raise ValueError("the address of a registry carries no account; give it as username and password")
+    scheme, has_scheme, rest = url.rpartition("://")
+    host, _, prefix = rest.rstrip("/").partition("/")
+    if host in ("index.docker.io", "registry-1.docker.io", "hub.docker.com"):
+        host, prefix = DOCKER_HUB, ""
+    if not is_registry_host(host) or (prefix and not is_repository_path(prefix)):
+        raise ValueError(f"{url!r} is not a registry; write host or host:port")
+    if has_scheme:
+        raise ValueError(
+            f"{url!r} is not a registry; write {f'{host}/{prefix}' if prefix else host}, without {scheme}://"
+        )
+    return host, prefix
+
+
+_IMAGE_KEYS = (
+    "image",
+    "tag",
+    "tags",
+    "base",
+    "platforms",
+    "build_args",
+    "target",
+    "labels",
+    "annotations",
+    "no_cache",
+    "pull",
+    "secrets",
+    "cache_from",
+    "cache_to",
+)
+_ANY_KEY = re.compile(r"[^\s=\x00-\x1f]+\Z")
+
+
+def _image(
+    faults: Faults, path: str, raw: Any, account: Optional[RegistryAccount], prefix: str
+) -> Optional[Image]:
+    parts = faults.mapping(path, raw, _IMAGE_KEYS)
+    if not isinstance(raw, Mapping):
+        return None
+    repository = _repository(faults, path, parts, account, prefix)
+    tags = _tags(faults, path, parts)
+    image = Image(
+        references=tuple(Reference(account.host, repository, tag) for tag in tags if account and repository),
+        **_build(faults, f"{path}.", parts),
+        labels=faults.texts(
+            f"{path}.labels", parts.get("labels", {}), key=_ANY_KEY, what="the name of a label"
+        ),
+        annotations=faults.texts(
+            f"{path}.annotations",
+            parts.get("annotations", {}),
+            key=_ANY_KEY,
+            what="the name of an annotation",
+        ),
+        no_cache=faults.flag(f"{path}.no_cache", parts.get("no_cache", False)),
+        pull=faults.flag(f"{path}.pull", parts.get("pull", False)),
+        secrets=_secrets(faults, f"{path}.secrets", parts.get("secrets", {})),
+        cache_from=_caches(faults, f"{path}.cache_from", parts.get("cache_from"), to=False),
+        cache_to=_caches(faults, f"{path}.cache_to", parts.get("cache_to"), to=True),
+    )
+    return image if image.references else None
+
+
+def _build(faults: Faults, prefix: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an image that decide how its Dockerfile is read."""
+    target = faults.text(f"{prefix}target", parts["target"]) if "target" in parts else None
+    if target is not None and not _NAME.match(target):
+        faults.add(f"{prefix}target", f"{target!r} is not the name or index of a stage")
+    arguments = parts.get("build_args", {})
+    return {
+        "base": _override(faults, f"{prefix}base", parts["base"]) if "base" in parts else None,
+        "platforms": _platforms(faults, f"{prefix}platforms", parts.get("platforms")),
+        "build_args": faults.texts(
+            f"{prefix}build_args", arguments, key=_ARGUMENT, what="the name of an argument"
+        ),
+        "target": target,
+    }
+
+
+def _repository(
+    faults: Faults, path: str, parts: Mapping[str, Any], account: Optional[RegistryAccount], prefix: str
+) -> str:
+    if "image" not in parts:
+        faults.add(f"{path}.image", "is missing")
+        return ""
+    name = faults.text(f"{path}.image", parts["image"])
+    if name is None:
+        return ""
+    if not is_repository_path(name):
+        hint = "; write the tag as tag" if ":" in name else ""
+        faults.add(
+            f"{path}.image",
+            f"{name!r} is not a repository name: lower-case letters and digits with single . _ - "
+            f"or / between them are wanted{hint}",
+        )
+        return ""
+    if account is None:
+        return ""
+    repository = f"{prefix}/{name}" if prefix else name
+    return f"library/{repository}" if account.host == DOCKER_HUB and "/" not in repository else repository
+
+
+def _tags(faults: Faults, path: str, parts: Mapping[str, Any]) -> list[str]:
+    places = [(f"{path}.tag", parts["tag"])] if "tag" in parts else []
+    places += [
+        (f"{path}.tags[{n}]", tag) for n, tag in enumerate(faults.sequence(f"{path}.tags", parts.get("tags")))
+    ]
+    tags: list[str] = []
+    for where, value in places:
+        tag = faults.text(where, value)
+        if tag is not None and not is_tag(tag):
+            faults.add(
+                where,
+                f"{tag!r} is not a tag: up to 128 letters, digits and _ . - are wanted, no . or - first",
+            )
+        elif tag is not None and tag not in tags:
+            tags.append(tag)
+    return tags if places else ["latest"]
+
+
+def _platforms(faults: Faults, path: str, value: Any) -> tuple[Platform, ...]:
+    found: list[Platform] = []
+    for number, item in enumerate(faults.sequence(path, value)):
+        where = f"{path}[{number}]"
+        text = faults.text(where, item)
+        platform = faults.made(where, Platform.parse_known, text) if text is not None else None
+        if platform is not None and platform in found:
+            faults.add(where, f"{platform} is listed twice")
+        elif platform is not None:
+            found.append(platform)
+    return tuple(found)
+
+
+def _override(faults: Faults, path: str, value: Any) -> Optional[Override]:
+    if isinstance(value, str):
+        return _base_reference(faults, path, value)
+    override: dict[str, Any] = {}
+    if not isinstance(value, Mapping):
+        faults.add(path, f"a reference or a mapping is wanted, not {kind_of(value)}")
+    elif not value:
+        faults.add(path, "must not be empty")
+    for key, item in faults.mapping(path, value).items() if isinstance(value, Mapping) else ():
+        where = f"{path}.{key}"
+        if isinstance(item, Mapping):
+            override[key] = {
+                str(faults.made(f"{where}.{platform}", Platform.parse_known, platform)): _base_reference(
+                    faults, f"{where}.{platform}", reference
+                )
+                for platform, reference in faults.mapping(where, item).items()
+            }
+        else:
+            override[key] = _base_reference(faults, where, item)
+    return override
+
+
+def _base_reference(faults: Faults, path: str, value: Any) -> str:
+    text = faults.text(path, value)
+    if text is not None:
+        faults.made(path, Reference.parse, text)
+    return text or ""
+
+
+def _secrets(faults: Faults, path: str, value: Any) -> dict[str, Secret]:
+    found = {}
+    for name, item in faults.mapping(path, value).items():
+        if not _NAME.match(name):
+            faults.add(path, f"{name!r} is not the id of a secret")
+        secret = read_secret(faults, f"{path}.{name}", item, lines=True)
+        if secret is not None:
+            found[name] = secret
+    return found
+
+
+def _caches(faults: Faults, path: str, value: Any, *, to: bool) -> tuple[Cache, ...]:
+    found: list[Cache] = []
+    for number, item in enumerate(faults.sequence(path, value)):
+        where = f"{path}[{number}]"
+        if to and item == "inline":
+            found.append(Cache(""))
+            continue
+        known = ("ref", "mode") if to else ("ref",)
+        parts = {"ref": item} if isinstance(item, str) else faults.mapping(where, item, known)
+        mode = parts.get("mode", "min")
+        if mode not in ("min", "max"):
+            faults.add(f"{where}.mode", f"min or max is wanted, not {mode!r}")
+        reference = _base_reference(faults, f"{where}.ref", parts.get("ref"))
+        found.append(Cache(reference, str(mode)))
+    return tuple(found)

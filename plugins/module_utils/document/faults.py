@@ -1,0 +1,130 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Collecting every fault of a document, each with its path, instead of stopping at the first."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Callable, Optional, TypeVar
+
+from ..errors import ParameterError
+
+_T = TypeVar("_T")
+# Unicode's category Cc: some terminals obey those beyond ASCII, too.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# The longest path that Linux takes; no name is longer.
+_LONGEST = 4096
+_LONGEST_FAULT = 1000
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class Faults(list[str]):
+    """The faults found so far, and the checks that add to them."""
+
+    def add(self, path: str, what: str) -> None:
+        """Note that ``what`` is wrong at ``path``.
+
+        What a terminal would not show as it is, is escaped; of a long line the middle is left out.
+        """
+        line = f"{path}: {what}"
+        if len(line) > _LONGEST_FAULT:
+            line = f"{line[: _LONGEST_FAULT // 2]} … {line[-_LONGEST_FAULT // 2 :]}"
+        self.append("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
+
+    def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
+        """``value`` as a mapping without its nulls; keys that are not ``known`` are faults."""
+        if not isinstance(value, Mapping):
+            self.add(path, f"a mapping is wanted, not {kind_of(value)}")
+            return {}
+        names = list(known)
+        for key in value:
+            if not isinstance(key, str):
+                self.add(path, f"the key {key!r} is {kind_of(key)}; put it in quotes")
+            elif names and key not in names:
+                near = difflib.get_close_matches(key, names, 1)
+                hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
+                self.add(f"{path}.{key}", f"unknown key; {hint}")
+            elif not names:
+                self.usable(f"{path}.{key}", key)
+        return {key: item for key, item in value.items() if item is not None and isinstance(key, str)}
+
+    def sequence(self, path: str, value: Any) -> Sequence[Any]:
+        """``value`` as a list; nothing is an empty one."""
+        if isinstance(value, (list, tuple)):
+            return value
+        if value is not None:
+            self.add(path, f"a list is wanted, not {kind_of(value)}")
+        return ()
+
+    def text(self, path: str, value: Any, *, lines: bool = False, empty: bool = False) -> Optional[str]:
+        """``value`` as text; numbers are faults because YAML changes them (3.10 is 3.1)."""
+        if not isinstance(value, str):
+            hint = "; put it in quotes" if isinstance(value, (int, float)) else ""
+            self.add(path, f"text is wanted, not {kind_of(value)}{hint}")
+            return None
+        if not value and not empty:
+            self.add(path, "must not be empty")
+            return None
+        return value if self.usable(path, value, lines=lines) else None
+
+    def usable(self, path: str, text: str, *, lines: bool = False, longest: int = _LONGEST) -> bool:
+        """Whether programs can be given ``text``; ``lines`` allows any length and all but NUL."""
+        if "\0" in text or (not lines and _CONTROL.search(text)):
+            what = "a NUL character" if lines else "line ends or other control characters"
+            self.add(path, f"must not contain {what}")
+            return False
+        if not lines and len(text) > longest:
+            self.add(path, f"must not be longer than {longest} characters")
+            return False
+        if _SURROGATE.search(text):
+            self.add(path, "must not contain half of a surrogate pair, which is no character")
+            return False
+        return True
+
+    def flag(self, path: str, value: Any) -> bool:
+        """``value`` as a truth value; text such as ``yes`` is a fault."""
+        if not isinstance(value, bool):
+            self.add(path, f"true or false is wanted, not {kind_of(value)}")
+            return False
+        return value
+
+    def made(self, path: str, make: Callable[[Any], _T], value: Any) -> Optional[_T]:
+        """``make(value)``, with its ``ValueError`` as a fault."""
+        try:
+            return make(value)
+        except ValueError as error:
+            self.add(path, str(error))
+            return None
+
+    def texts(self, path: str, value: Any, *, key: re.Pattern[str], what: str) -> dict[str, str]:
+        """A mapping from names to texts; whole numbers count as text."""
+        found = {}
+        for name, item in self.mapping(path, value).items():
+            where = f"{path}.{name}"
+            if not key.match(name):
+                self.add(path, f"{name!r} is not {what}")
+            if isinstance(item, int) and not isinstance(item, bool):
+                item = str(item)
+            text = self.text(where, item, lines=True, empty=True)
+            if text is not None:
+                found[name] = text
+        return found
+
+    def raise_if_any(self) -> None:
+        """Raise ``ParameterError`` with all faults, if there are any."""
+        if self:
+            raise ParameterError(self)
+
+
+def kind_of(value: Any) -> str:
+    """What ``value`` is, in words for a fault."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"the truth value {str(value).lower()}"
+    if isinstance(value, (int, float)):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, (list, tuple)) else "a mapping"

@@ -1,0 +1,76 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""The checked document: what to build (``target``) and how (``options``).
+
+``parameters`` makes these from what users write; ``source`` has its own room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+from ..dockerfile.overrides import Override
+from ..oci.platform import Platform
+from ..oci.reference import Reference
+from ..secret import Secret
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A build cache kept in a registry; ``reference`` is empty for a cache inside the image."""
+
+    reference: str
+    mode: str = "min"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image (a variant). ``references`` are its full names, the first one leads.
+
+    ``platforms`` is empty where the builder's own platform is meant. ``secrets`` maps the
+    ``id`` of a ``RUN --mount=type=secret`` to its text.
+    """
+
+    references: tuple[Reference, ...]
+    base: Optional[Override] = None
+    platforms: tuple[Platform, ...] = ()
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    target: Optional[str] = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    no_cache: bool = False
+    pull: bool = False
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
+    cache_from: tuple[Cache, ...] = ()
+    cache_to: tuple[Cache, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The leading reference as text: what results and errors call this image."""
+        return str(self.references[0])
+
+
+@dataclass(frozen=True)
+class RegistryAccount:
+    """The registry that images are pushed to: ``host[:port]``, and who pushes."""
+
+    host: str
+    username: Optional[str] = None
+    password: Optional[Secret] = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """The images of a request and the registry they go to."""
+
+    images: tuple[Image, ...]
+    registry: RegistryAccount
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret of the target, to keep them out of errors and results."""
+        found = [secret for image in self.images for secret in image.secrets.values()]
+        if self.registry.password is not None:
+            found.append(self.registry.password)
+        return tuple(found)

@@ -1,0 +1,167 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""The images of one request: plan, build, report. What every door calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Callable, Optional
+
+from ..build.access import Access
+from ..build.buildkit_errors import failed_together
+from ..build.buildkit_progress import Event
+from ..build.carry_out import ImageResult, carry_out
+from ..build.plan import BuildInput, Plan, make_plan
+from ..build.stored_image import ImagePush
+from ..document.check_target import check_target
+from ..engine import find as engines
+from ..engine.find import Engine
+from ..errors import BuilderError, Cancelled, EngineError, SourceError
+from ..process import time_limit
+from ..sources.memory import remember
+from ..sources.tree import SourceTree
+from ..sources.workspace import Workspace
+from .fetch_source import fetch_again, read_source
+
+_PARALLEL_REQUESTS = 8
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of a request in the document's order, and the error if any image failed."""
+
+    results: tuple[ImageResult, ...]
+    revision: str
+
+    @property
+    def error(self) -> Optional[BuilderError]:
+        """The failed images' error, or all of theirs in one."""
+        errors = [result.error for result in self.results if result.error]
+        return failed_together(errors) if errors else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """``images`` with an entry for each image, and whether any was (or would be) built."""
+        return {
+            "images": [result.to_dict(self.revision) for result in self.results],
+            "changed": any(result.state in ("success", "pending") for result in self.results),
+        }
+
+
+def build_images(
+    raw_target: Any,
+    raw_options: Any,
+    *,
+    workspace: Optional[str],
+    source: Optional[Mapping[str, str]],
+    raw_source: Optional[Mapping[str, Any]] = None,
+    plan_only: bool,
+    report: Callable[[str], None],
+    watch: Optional[Callable[[Event], None]] = None,
+) -> Report:
+    """Build, or only plan, the images of ``raw_target`` from a fetched ``workspace`` or a local ``source``.
+
+    ``source`` has ``context`` and ``dockerfile``, paths on this machine. ``raw_source``, the document's,
+    is for a workspace that was made lazily (see ``fetch_source``). A workspace is handed
+    on to a later step, unless the build is cancelled: then it is removed, since no later step
+    comes. ``report`` and ``watch`` are told what goes on (see ``build.carry_out``). Raises
+    ``BuilderError`` where nothing could be built.
+    """
+    target, options = check_target(raw_target, raw_options)
+    with ExitStack() as stack:
+        tree: Optional[SourceTree] = None
+        if workspace is not None:
+            home = stack.enter_context(Workspace.open(workspace))
+            tree = read_source(home)
+            input_ = _fetched(tree)
+        else:
+            assert source is not None
+            home = stack.enter_context(Workspace.create())
+            input_ = _local(source)
+        stack.enter_context(time_limit(options.timeout, tree.seconds if tree else 0.0))
+        ready_made = tree is not None and tree.image
+        engine = _engine(options.builder, needed=not ready_made)
+        access = Access.of(target.registry, target.secrets)
+        # In this order, so that an interrupt closes the connections that the pool's threads wait for.
+        pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL_REQUESTS))
+        registry = stack.enter_context(access.registry(engine, options.retry_for))
+        try:
+            if ready_made:
+                push = ImagePush(home, target.images, options, registry)
+                results = push.plan() if plan_only else push.carry_out(report)
+            else:
+                report("resolving base images")
+                assert engine is not None
+                plan = make_plan(input_, target.images, options, engine, registry, pool)
+                _check_any(plan)
+                if input_.known and plan.pending and not plan_only:
+                    tree = fetch_again(raw_source, input_.revision, home, report)
+                    input_ = _fetched(tree)
+                    plan = make_plan(input_, target.images, options, engine, registry, pool)
+                    _check_any(plan)
+                if tree and tree.memory and not input_.known:
+                    remember(tree.memory, plan.known)
+                if plan_only:
+                    results = [
+                        ImageResult(image, image.state, image.manifest, error=image.error)
+                        for image in plan.images
+                    ]
+                else:
+                    folder = home.directory("build")
+                    results = carry_out(plan, options, access, registry, folder, report, watch)
+        except BuilderError as error:
+            if workspace is not None and not isinstance(error, Cancelled):
+                home.hand_on()
+            raise
+        if workspace is not None:
+            home.hand_on()
+    return Report(tuple(results), input_.revision)
+
+
+def _check_any(plan: Plan) -> None:
+    """Raise the images' error where none of them can be built; what all have in common is told once."""
+    errors = [image.error for image in plan.images if image.error]
+    if len(errors) < len(plan.images):
+        return
+    if len({(error.code, error.message, error.platform, error.line) for error in errors}) > 1:
+        raise failed_together(errors)
+    common = errors[0].copy()
+    if len(errors) > 1:
+        common.image = None
+    raise common
+
+
+def _engine(builder: Optional[str], *, needed: bool) -> Optional[Engine]:
+    """The engine; where nothing is built, only its settings for registries count, if there is one."""
+    try:
+        return engines.find(builder)
+    except EngineError:
+        if needed:
+            raise
+        return None
+
+
+def _fetched(tree: SourceTree) -> BuildInput:
+    return BuildInput(
+        tree.context,
+        tree.dockerfile,
+        tree.dockerfile_name,
+        tree.revision,
+        tree.committed_at,
+        tree.url,
+        tree.known,
+    )
+
+
+def _local(source: Mapping[str, str]) -> BuildInput:
+    context = os.path.realpath(source["context"])
+    dockerfile = os.path.realpath(os.path.join(context, source["dockerfile"]))
+    if not os.path.isdir(context):
+        raise SourceError("no_context", f"There is no folder {context}.", hint="Check context.")
+    if not os.path.isfile(dockerfile):
+        raise SourceError(
+            "no_dockerfile", f"There is no Dockerfile at {dockerfile}.", hint="Check dockerfile."
+        )
+    return BuildInput(context, dockerfile, source["dockerfile"])

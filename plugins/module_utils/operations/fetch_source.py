@@ -1,0 +1,130 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""From a source in a document to a workspace that later steps can open."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Callable, Optional
+
+from ..document.check_target import check_source
+from ..errors import SourceError
+from ..process import time_limit
+from ..sources import standalone_dockerfile as dockerfile_source
+from ..sources.archive import tar as tar_source
+from ..sources.git import repository as git_source
+from ..sources.tree import Archive, Known, Source, SourceTree, StandaloneDockerfile
+from ..sources.workspace import Workspace, remove_stale
+
+_DESCRIPTION = "source.json"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A fetched source and the workspace that holds it."""
+
+    workspace: str
+    tree: SourceTree
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result of the module ``source``."""
+        names = ("context", "dockerfile", "revision", "committed_at", "url", "image")
+        return {"workspace": self.workspace, **{name: getattr(self.tree, name) for name in names}}
+
+
+def fetch_source(
+    raw: Mapping[str, Any],
+    custom_workdir: Optional[str],
+    report: Callable[[str], None],
+    *,
+    lazy: bool = False,
+    timeout: Optional[float] = None,
+) -> Fetched:
+    """Fetch the source that a document describes into a new workspace under ``custom_workdir``.
+
+    With ``lazy`` a commit is not fetched of which an earlier plan remembered all that a plan needs;
+    ``fetch_again`` does it, should something have to be built. ``timeout`` is in seconds.
+    The workspace is handed on to a later process. Raises ``ParameterError``, ``SourceError`` and
+    ``Cancelled``; then nothing is left on disk. Workspaces that killed runs left there are removed too.
+    """
+    begun = time.monotonic()
+    source = check_source(raw)
+    for path in remove_stale(custom_workdir):
+        report(f"removed {path}, which an interrupted run had left")
+    with time_limit(timeout), Workspace.create(custom_workdir) as workspace:
+        tree = _fetch(source, workspace, report, lazy=lazy)
+        # Between a fetch that is asked for and the build, a playbook may change what was fetched.
+        memory = tree.memory if lazy else ""
+        tree = replace(tree, memory=memory, seconds=time.monotonic() - begun)
+        _write(tree, workspace)
+        workspace.hand_on()
+        return Fetched(workspace.path, tree)
+
+
+def fetch_again(
+    raw: Optional[Mapping[str, Any]], commit: str, workspace: Workspace, report: Callable[[str], None]
+) -> SourceTree:
+    """The source ``raw`` at ``commit`` in the ``workspace`` that was made lazily.
+
+    Raises as ``fetch_source`` does.
+    """
+    if raw is None:
+        raise SourceError(
+            "source_not_fetched",
+            f"The source was not fetched into {workspace.path}, and something must be built of it.",
+            hint="Give 'source' too, or fetch it without 'lazy'.",
+        )
+    workspace.empty()
+    tree = _fetch(check_source(raw), workspace, report, commit=commit)
+    _write(tree, workspace)
+    return tree
+
+
+def _fetch(
+    source: Source,
+    workspace: Workspace,
+    report: Callable[[str], None],
+    *,
+    lazy: bool = False,
+    commit: str = "",
+) -> SourceTree:
+    if isinstance(source, StandaloneDockerfile):
+        return dockerfile_source.fetch(source, workspace, progress=report, lazy=lazy, commit=commit)
+    if isinstance(source, Archive):
+        return tar_source.fetch(source, workspace, progress=report)
+    return git_source.fetch(source, workspace, progress=report, lazy=lazy, commit=commit)
+
+
+def _write(tree: SourceTree, workspace: Workspace) -> None:
+    with open(os.path.join(workspace.path, _DESCRIPTION), "w", encoding="utf-8") as file:
+        json.dump(asdict(tree), file)
+
+
+def read_source(workspace: Workspace) -> SourceTree:
+    """The source that an earlier ``fetch_source`` left in ``workspace``. Raises ``SourceError``."""
+    try:
+        with open(os.path.join(workspace.path, _DESCRIPTION), encoding="utf-8") as file:
+            content = json.load(file)
+        known = content["known"] and Known(**content["known"])
+        return SourceTree(**{**content, "warnings": tuple(content["warnings"]), "known": known})
+    except (OSError, ValueError, TypeError, KeyError):
+        raise SourceError(
+            "no_workspace",
+            f"The workspace {workspace.path} holds no fetched source.",
+            hint="Fetch the source again.",
+        ) from None
+
+
+def remove_source(path: str) -> bool:
+    """Remove the workspace at ``path``. Returns whether there was one. Raises ``SourceError``."""
+    try:
+        workspace = Workspace.open(path)
+    except SourceError as error:
+        if error.code == "no_workspace":
+            return False
+        raise
+    workspace.remove()
+    return True

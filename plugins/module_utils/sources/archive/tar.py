@@ -1,0 +1,93 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""A tar archive as a source: unpacked while it arrives, then told apart.
+
+With the Dockerfile that the document names, it is a build context. Without one it is an image
+where it has the layout that OCI tools or ``docker save`` write. What stands in one folder that is all
+the archive holds, as in those that hosting services make of repositories, is looked for there too.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Callable
+
+from ...errors import SourceError
+from ..download import login_warning, opened, patiently
+from ..locate import find_context, find_dockerfile
+from ..tree import Archive, SourceTree
+from ..workspace import Workspace, unusable
+from .decompression import unpacked
+from .unpack import unpack
+
+_KIND = "archive"
+
+
+def fetch(source: Archive, workspace: Workspace, *, progress: Callable[[str], None]) -> SourceTree:
+    """Unpack the archive into ``workspace.context``.
+
+    Raises ``SourceError`` (the codes of ``download.opened`` and ``unpack.unpack``,
+    ``checksum_mismatch``, ``zstd_missing``, ``no_dockerfile``, ``workdir_missing``,
+    ``path_outside_source``).
+    """
+
+    def once() -> tuple[str, int]:
+        workspace.empty()
+        with opened(source.file) as body, unpacked(body) as content:
+            newest = unpack(content, body, workspace.context)
+            return body.finish(), newest
+
+    progress(f"fetching {source.file.url}")
+    digest, newest = patiently(once, progress)
+    image = False
+    try:
+        dockerfile, warnings = _dockerfile(source, workspace)
+        context = find_context(workspace, source.workdir, source.file.url, _KIND)
+    except SourceError as error:
+        image = error.code == "no_dockerfile" and holds_image(workspace.context)
+        if not image:
+            raise
+        context, dockerfile, warnings = os.path.realpath(workspace.context), "", ()
+    return SourceTree(
+        root=os.path.realpath(workspace.context),
+        context=context,
+        dockerfile=dockerfile,
+        revision=digest,
+        committed_at=newest,
+        url=source.file.url,
+        warnings=(*login_warning(source.file), *warnings),
+        image=image,
+    )
+
+
+def holds_image(folder: str) -> bool:
+    """Whether ``folder`` has the layout of the OCI image specification, or that of ``docker save``."""
+    names = set(os.listdir(folder))
+    return {"oci-layout", "index.json"} <= names or "manifest.json" in names
+
+
+def _dockerfile(source: Archive, workspace: Workspace) -> tuple[str, tuple[str, ...]]:
+    where = source.file.url
+    try:
+        return find_dockerfile(workspace, source.dockerfile, source.workdir, where, _KIND)
+    except SourceError as error:
+        if error.code != "no_dockerfile" or not _lift_single_folder(workspace):
+            raise
+    return find_dockerfile(workspace, source.dockerfile, source.workdir, where, _KIND)
+
+
+def _lift_single_folder(workspace: Workspace) -> bool:
+    """Make the one folder that the tree holds the tree; whether there was one."""
+    names = os.listdir(workspace.context)
+    if len(names) != 1:
+        return False
+    inner = os.path.join(workspace.context, names[0])
+    if os.path.islink(inner) or not os.path.isdir(inner):
+        return False
+    aside = os.path.join(workspace.path, "lifted")
+    try:
+        os.rename(inner, aside)
+        os.rmdir(workspace.context)
+        os.rename(aside, workspace.context)
+    except OSError as error:
+        raise unusable(workspace.path, error) from None
+    return True

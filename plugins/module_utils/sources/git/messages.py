@@ -1,0 +1,152 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""What git says when it fails, in the user's words.
+
+git has one exit status for nearly everything, so its messages (under ``LC_ALL=C``), and
+those of curl and OpenSSH behind it, are what tells one failure from another.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from ...errors import SourceError
+
+
+class _Rule(NamedTuple):
+    pattern: re.Pattern[str]
+    code: str
+    message: str
+    hint: str
+    retryable: bool = False
+    again: bool = False
+
+
+def _rule(
+    pattern: str, code: str, message: str, hint: str, *, retryable: bool = False, again: bool = False
+) -> _Rule:
+    return _Rule(re.compile(pattern, re.IGNORECASE), code, message, hint, retryable or again, again)
+
+
+_ACCESS_HINT = (
+    "Give 'username' and 'password' (or a token as 'password' alone) for http and https, "
+    "'ssh_key_file' for ssh, and check that they may read this repository."
+)
+
+# The first rule that fits decides: causes stand before what follows from them.
+_RULES = (
+    _rule(
+        r"no space left on device|disk quota exceeded",
+        "disk_full",
+        "There is no space left for {what}.",
+        "Free some, or give a directory on another file system as 'custom_workdir'.",
+    ),
+    _rule(
+        r"remote host identification has changed",
+        "ssh_host_key",
+        "The ssh host key of {what} is not the one that is known.",
+        "If the server was set up anew, put its new key into the known hosts file; otherwise somebody "
+        "may be listening.",
+    ),
+    _rule(
+        r"host key verification failed|no .* host key is known",
+        "ssh_host_key",
+        "The ssh host key of {what} is not known.",
+        "Write the output of 'ssh-keyscan HOST' to a file, compare its fingerprint with the one that the "
+        "host publishes, and name the file as 'ssh_known_hosts_file'.",
+    ),
+    _rule(
+        r"unprotected private key file|bad permissions|load key .*: (?:invalid format|error in libcrypto|"
+        r"incorrect passphrase)",
+        "ssh_key_unusable",
+        "ssh cannot use the key file for {what}.",
+        "Give as 'ssh_key_file' a private key without a passphrase that only its owner can read (chmod 600).",
+    ),
+    _rule(
+        r"server certificate verification failed|ssl certificate problem|certificate verify failed|"
+        r"no alternative certificate subject name",
+        "certificate_not_trusted",
+        "The TLS certificate of {what} is not trusted.",
+        "Have git trust its CA: git config --global http.sslCAInfo FILE, or the variable GIT_SSL_CAINFO.",
+    ),
+    _rule(
+        r"authentication failed|could not read (?:username|password)|terminal prompts disabled|"
+        r"permission denied \(|invalid username or password|returned error: 40[13]|http basic: access denied",
+        "git_unauthorized",
+        "Access to {what} is denied.",
+        _ACCESS_HINT,
+    ),
+    _rule(
+        r"dubious ownership",
+        "git_unauthorized",
+        "{What} belongs to another user, so git does not read it.",
+        "Allow it: git config --global --add safe.directory PATH.",
+    ),
+    _rule(
+        r"returned error: 404|repository .* not found|repository not found|"
+        r"could not be found or you don't have|does not appear to be a git repository|no such repository|"
+        r"access denied or repository not exported|project you were looking for|returned error: 410",
+        "no_such_repository",
+        "There is no {what}.",
+        "Check the address; a private repository can look missing without 'username' and 'password'.",
+    ),
+    _rule(
+        r"could not resolve host|unable to look up|name or service not known|"
+        r"temporary failure in name resolution",
+        "git_unreachable",
+        "The host of {what} is not known to this machine's name service.",
+        "Check the address, the network and the proxy.",
+        retryable=True,
+    ),
+    _rule(
+        r"returned error: (?:5\d\d|429|408)|connection (?:refused|reset|timed out|closed)|timed out|"
+        r"operation too slow|empty reply|early eof|unexpected disconnect|hung up unexpectedly|"
+        r"failed to connect|unable to connect|couldn't connect|no route to host|network is unreachable|"
+        r"gnutls_handshake|ssl_error_syscall|transfer closed|http/2 stream|rpc failed|broken pipe|"
+        r"connection was (?:reset|aborted)|recv failure|send failure",
+        "git_unreachable",
+        "The server of {what} does not answer as it should.",
+        "Try again later; check the address, the network and the proxy.",
+        again=True,
+    ),
+    _rule(
+        r"transport '.*' not allowed",
+        "git_failed",
+        "git's configuration leads {what} to a transport that is not allowed here.",
+        "Look for url.*.insteadOf in git's configuration.",
+    ),
+)
+
+_NOISE = re.compile(
+    r"(?:fatal|error|remote|warning|hint|ssh): *|and the repository exists\.|"
+    r"Please make sure you have the correct access rights|.*Could not read from remote repository\.?"
+)
+
+
+def explain(stderr: str, what: str) -> tuple[SourceError, bool]:
+    """The error that git's ``stderr`` (without secrets) means, and whether to try again now.
+
+    ``what`` names what was fetched, such as ``the repository https://host/team/app.git``.
+    """
+    line = _telling_line(stderr)
+    for rule in _RULES:
+        if rule.pattern.search(stderr):
+            message = rule.message.format(what=what, What=what[:1].upper() + what[1:])
+            message = message.replace("There is no the ", "There is no ")
+            if rule.code == "git_unreachable":
+                message = f"{message[:-1]}: {line}."
+            return SourceError(rule.code, message, hint=rule.hint, retryable=rule.retryable), rule.again
+    return SourceError("git_failed", f"git failed on {what}: {line}.", hint="Try the same with git."), False
+
+
+def _telling_line(stderr: str) -> str:
+    """The line of git's that says what is wrong, printable; the address is in the message already."""
+    printable = "\n".join(
+        "".join(char if char.isprintable() else " " for char in line).strip() for line in stderr.splitlines()
+    )
+    # git's daemon client gives the reason on the line after.
+    lines = [line for line in re.sub(r":\n+", ": ", printable).split("\n") if line]
+    telling = [line for line in lines if not _NOISE.fullmatch(line)]
+    fatal = [line for line in telling if line.startswith("fatal:")]
+    line = (fatal[:1] or telling[-1:] or ["it gave no reason"])[0]
+    return re.sub(r"^(?:fatal: |error: )|unable to access '[^']*': ", "", line).rstrip(".")

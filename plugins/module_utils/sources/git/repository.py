@@ -1,0 +1,166 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Fetching a git repository: one commit of it, ready to build.
+
+The git directory lies beside the source tree and is removed at the end, so the build
+context is what the commit holds and nothing else. To make layers alike between clones, every
+file has the commit's time and one of git's two modes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Callable, Optional
+
+from ...errors import SourceError
+from ...network import git_url
+from .. import memory as source_memory
+from ..locate import find_context, find_dockerfile
+from ..tree import GitRepo, SourceTree
+from ..workspace import Workspace, remove_tree, unusable
+from . import version as git_version
+from .checkout import Checkout, look_up
+from .client import Git
+from .version import Found
+
+_LATEST_TIME = 253402300799  # the year 9999; a commit can claim any
+
+
+def resolve(repo: GitRepo, *, progress: Callable[[str], None]) -> Optional[Found]:
+    """What ``repo.version`` means on the server now, asked with the document's credentials only.
+
+    ``None`` for an abbreviated commit that no branch or tag stands at: only ``fetch`` can
+    tell. Raises ``SourceError``.
+    """
+    git, what = Git(_checked(repo), progress), f"the repository {repo.url}"
+    found = look_up(git, repo.url, repo.version, what)
+    if git_version.full_commit(repo.version):
+        # Nobody was asked for it, but what is known of it is for those who may read the repository.
+        git.list_references(repo.url, git_version.listing_options(repo.version), what)
+    return found
+
+
+def fetch(
+    repo: GitRepo,
+    workspace: Workspace,
+    *,
+    progress: Callable[[str], None],
+    lazy: bool = False,
+    commit: str = "",
+) -> SourceTree:
+    """Put one commit of ``repo`` into ``workspace.context``; ``progress`` gets short plain lines.
+
+    With ``lazy`` only where the commit is not known from an earlier run. A ``commit`` is taken
+    whatever ``repo.version`` means by now. Raises ``SourceError``
+    (the codes of ``check_out``, ``no_dockerfile``, ``workdir_missing``, ``path_outside_source``).
+    """
+    found = found_before(repo, lazy=lazy, commit=commit, progress=progress)
+    if found and lazy:
+        known = recall(repo, found, memory(repo, found.commit, "git", repo.dockerfile), progress)
+        if known:
+            return known
+    checked_out = check_out(repo, workspace, progress=progress, found=found)
+    where = f"{repo.url} ({repo.version})"
+    context = find_context(workspace, repo.workdir, where, "repository")
+    dockerfile, warnings = find_dockerfile(workspace, repo.dockerfile, repo.workdir, where, "repository")
+    warnings = (*checked_out.warnings, *warnings)
+    return SourceTree(
+        root=os.path.realpath(workspace.context),
+        context=context,
+        dockerfile=dockerfile,
+        revision=checked_out.revision,
+        committed_at=checked_out.committed_at,
+        url=repo.url,
+        warnings=warnings,
+        memory="" if warnings else memory(repo, checked_out.revision, "git", repo.dockerfile),
+    )
+
+
+def found_before(
+    repo: GitRepo, *, lazy: bool, commit: str, progress: Callable[[str], None]
+) -> Optional[Found]:
+    """What is known before ``check_out``: the ``commit``, or with ``lazy`` what ``resolve`` gives."""
+    if commit:
+        return Found(commit, commit)
+    return resolve(repo, progress=progress) if lazy else None
+
+
+def memory(repo: GitRepo, commit: str, *parts: str) -> str:
+    """The name of what is remembered of ``commit``; ``parts`` tell what else the source is made of."""
+    return source_memory.key(repo.url, commit, repo.workdir, *parts)
+
+
+def recall(repo: GitRepo, found: Found, name: str, progress: Callable[[str], None]) -> Optional[SourceTree]:
+    """The source at the commit ``found``, if it is remembered under ``name``."""
+    known = source_memory.recall(name)
+    if known is None:
+        return None
+    progress(f"{repo.url} ({repo.version}) is at {found.commit[:12]}, as in an earlier run")
+    return SourceTree("", "", "", found.commit, known.committed_at, repo.url, memory=name, known=known)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit that was checked out: its full name, its time in Unix seconds, sentences for the user."""
+
+    revision: str
+    committed_at: int
+    warnings: tuple[str, ...]
+
+
+def check_out(
+    repo: GitRepo,
+    workspace: Workspace,
+    *,
+    progress: Callable[[str], None],
+    found: Optional[Found] = None,
+) -> Commit:
+    """Put one commit of ``repo`` into ``workspace.context``, whatever it holds.
+
+    ``found`` is what ``resolve`` gave, if the server was asked before.
+
+    Raises ``SourceError`` (codes ``git_unreachable``, ``git_unauthorized``, ``no_such_repository``,
+    ``no_such_version``, ``disk_full``, ``git_missing``, ``ssh_host_key``, ``ssh_key_unusable``,
+    ``certificate_not_trusted``, ``path_outside_source``, ``git_failed``).
+    """
+    git = Git(_checked(repo), progress)
+    progress(f"fetching {repo.url} ({repo.version})")
+    checkout = Checkout(git, workspace.directory("git"), progress)
+    try:
+        commit, committed_at = checkout.fetch(repo.url, repo.version, workspace.context, found=found)
+        committed_at = min(committed_at, _LATEST_TIME)
+        _make_uniform(workspace.context, committed_at)
+    except OSError as error:
+        raise unusable(workspace.path, error) from None
+    finally:
+        remove_tree(checkout.git_dirs)
+    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(committed_at))
+    progress(f"at {commit[:12]} of {moment}")
+    warnings = tuple(checkout.warnings)
+    if git_url.credential_scope(repo.url) is None and (repo.username or repo.password):
+        warnings = (*warnings, f"'username' and 'password' serve http and https only, not {repo.url}.")
+    return Commit(commit, committed_at, warnings)
+
+
+def _checked(repo: GitRepo) -> GitRepo:
+    for check, value in ((git_url.check_url, repo.url), (git_version.check_version, repo.version)):
+        try:
+            check(value)
+        except ValueError as error:
+            raise SourceError(
+                "git_failed", f"The source is refused: {error}.", hint="Correct the document."
+            ) from None
+    return repo
+
+
+def _make_uniform(root: str, seconds: int) -> None:
+    """Give everything under ``root`` one time and git's modes, which the umask would change."""
+    for folder, _, names in os.walk(root, topdown=False):
+        for name in names:
+            path = os.path.join(folder, name)
+            if not os.path.islink(path):
+                os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
+            os.utime(path, (seconds, seconds), follow_symlinks=False)
+        os.chmod(folder, 0o755)
+        os.utime(folder, (seconds, seconds))

@@ -1,0 +1,133 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""What a build is made from, before and after it has been fetched."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from ..secret import Secret
+
+
+@dataclass(frozen=True)
+class GitRepo:
+    """A git repository as the document names it (``source.git_repo``).
+
+    ``url`` passes ``git_url.check_url``; ``version`` is ``HEAD``, a branch, a tag, a full
+    reference (``refs/...``), or a full or abbreviated commit. ``username`` and ``password``
+    serve http and https; a password alone is a token. ``ssh_key_file`` and
+    ``ssh_known_hosts_file`` are paths on the machine that fetches. ``workdir`` is the build
+    context, relative to the repository's root; ``dockerfile`` is relative to the root or,
+    where nothing is found there, to ``workdir``.
+    """
+
+    url: str
+    version: str = "HEAD"
+    username: Optional[str] = None
+    password: Optional[Secret] = None
+    ssh_key_file: Optional[str] = None
+    ssh_known_hosts_file: Optional[str] = None
+    dockerfile: str = "Dockerfile"
+    workdir: str = "."
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file at an address: ``url`` passes ``file_url.check_url``.
+
+    ``username`` and ``password`` serve https and http; a password alone is a token. ``checksum``
+    is ``sha256:`` and 64 hexadecimal digits in lower case, or ``None`` where any content will do.
+    """
+
+    url: str
+    username: Optional[str] = None
+    password: Optional[Secret] = None
+    checksum: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of the machine that builds (``source.build_context.path``), by its absolute path."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class StandaloneDockerfile:
+    """A Dockerfile from an address (``source.dockerfile``) and the build context that goes with it.
+
+    Without a ``context`` nothing at all goes with it. That of a repository is its ``workdir``.
+    """
+
+    file: RemoteFile
+    context: Union[GitRepo, Folder, None] = None
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A tar archive (``source.tar``): a build context, or an image that a tool saved.
+
+    ``file`` is where it comes from; a file of this machine is a ``file`` URL. ``dockerfile`` and
+    ``workdir`` are read as those of a ``GitRepo``.
+    """
+
+    file: RemoteFile
+    dockerfile: str = "Dockerfile"
+    workdir: str = "."
+
+
+#: Every kind of source.
+Source = Union[GitRepo, StandaloneDockerfile, Archive]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a plan reads of a source: the Dockerfile's text and name, the digest of what reaches the build.
+
+    ``committed_at`` is that of the ``SourceTree``.
+    """
+
+    dockerfile: str
+    dockerfile_name: str
+    context_digest: str
+    committed_at: int
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """A fetched source on disk.
+
+    ``root`` is the top of the tree, ``context`` the build context in it and ``dockerfile``
+    the Dockerfile, all absolute and free of symbolic links. A Dockerfile that came by itself
+    lies outside of ``root``. ``revision`` is the full commit, or the digest (``sha256:...``) of a
+    Dockerfile without a repository or of an archive. ``committed_at`` is the time in Unix seconds
+    (for SOURCE_DATE_EPOCH) of the commit, or of an archive's newest member, else 0. ``url`` is where
+    it came from, without credentials. ``warnings`` are sentences for the user.
+
+    Where ``image`` is true, ``context`` holds an image that a tool saved, and there is no Dockerfile.
+
+    ``memory`` names what may be remembered of it (see ``source_memory``), empty for nothing. With
+    ``known`` nothing was fetched, since that is remembered: the three paths are empty. ``seconds`` is
+    how long it took, which counts against the time limit of the request.
+    """
+
+    root: str
+    context: str
+    dockerfile: str
+    revision: str
+    committed_at: int
+    url: str
+    warnings: tuple[str, ...] = ()
+    image: bool = False
+    memory: str = ""
+    known: Optional[Known] = None
+    seconds: float = 0.0
+
+    @property
+    def dockerfile_name(self) -> str:
+        """What people call the Dockerfile: its path from ``root``, or its name where it came by itself."""
+        if self.known:
+            return self.known.dockerfile_name
+        inside = self.dockerfile.startswith(os.path.join(self.root, ""))
+        return os.path.relpath(self.dockerfile, self.root) if inside else os.path.basename(self.dockerfile)

@@ -1,0 +1,270 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Private directories in which a source is fetched and built.
+
+A workspace outlives the process that made it: between the TOSCA operations ``create`` and
+``configure`` no process is alive. So each has a marker file with one of two states, and
+whoever works in it holds a lock on that file, which the kernel drops when the process ends:
+
+=============  ==========  ==================================================
+state          lock        what a later run may do
+=============  ==========  ==================================================
+``working``    held        nothing: it is in use
+``working``    free        remove it: its process was killed
+``handed_on``  free        open it; remove it after ``HANDED_ON_SECONDS``
+=============  ==========  ==================================================
+
+A lock rather than a process id, because ids are used again and differ between containers
+that share a temporary directory. A directory without a marker is never touched.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import stat
+import tempfile
+import time
+from typing import Optional
+
+from ..errors import SourceError
+
+PREFIX = "image-builder-"
+HANDED_ON_SECONDS = 24 * 3600
+
+_MARKER = ".image-builder-workspace"
+
+
+class Workspace:
+    """A directory of mode 0700 with the source tree in ``context`` and, beside it, what a build needs.
+
+    As a context manager it is removed at the end, unless ``hand_on()`` was called.
+    """
+
+    def __init__(self, path: str, lock: int) -> None:
+        self.path = path
+        self.context = os.path.join(path, "context")
+        self._lock: Optional[int] = lock
+
+    @classmethod
+    def create(cls, root: Optional[str] = None) -> Workspace:
+        """A new workspace under ``root`` (default: the system's directory for temporary files).
+
+        Raises ``SourceError`` ``workspace_unusable`` or ``disk_full``.
+        """
+        try:
+            path = tempfile.mkdtemp(prefix=PREFIX, dir=os.path.realpath(root or tempfile.gettempdir()))
+        except OSError as error:
+            raise unusable(root or tempfile.gettempdir(), error) from None
+        try:
+            lock = os.open(os.path.join(path, _MARKER), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            workspace = cls(path, lock)
+            workspace._mark("working")
+            os.mkdir(workspace.context)
+        except OSError as error:
+            remove_tree(path)
+            raise unusable(path, error) from None
+        except BaseException:
+            remove_tree(path)
+            raise
+        return workspace
+
+    @classmethod
+    def open(cls, path: str) -> Workspace:
+        """Take over the workspace at ``path`` that another process handed on.
+
+        Raises ``SourceError``: ``no_workspace`` where there is none, ``workspace_in_use`` where
+        its process is still at work, ``workspace_unusable`` where it is not one of ours.
+        """
+        try:
+            lock = _lock(path)
+        except BlockingIOError:
+            raise SourceError(
+                "workspace_in_use",
+                f"The workspace {path} is in use by another build.",
+                hint="Wait for it to end.",
+                retryable=True,
+            ) from None
+        except FileNotFoundError:
+            raise SourceError(
+                "no_workspace", f"There is no workspace at {path}.", hint="Fetch the source again."
+            ) from None
+        except OSError as error:
+            raise unusable(path, error) from None
+        workspace = cls(os.path.realpath(path), lock)
+        workspace._mark("working")
+        return workspace
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self.remove()
+
+    def hand_on(self) -> None:
+        """Leave the workspace to a later process, which opens it within ``HANDED_ON_SECONDS``."""
+        self._mark("handed_on")
+        self._unlock()
+
+    def remove(self) -> None:
+        """Delete the workspace; nothing happens where it is gone already.
+
+        Raises ``SourceError`` ``workspace_not_removed``.
+        """
+        try:
+            _remove_workspace(self.path)
+        except OSError as error:
+            raise SourceError(
+                "workspace_not_removed",
+                f"The workspace {self.path} cannot be removed: {error.strerror}.",
+                hint="Delete it by hand.",
+            ) from None
+        finally:
+            self._unlock()
+
+    def empty(self) -> None:
+        """Make the source tree empty. Raises ``SourceError``."""
+        try:
+            remove_tree(self.context)
+            os.mkdir(self.context)
+        except OSError as error:
+            raise unusable(self.path, error) from None
+
+    def directory(self, name: str) -> str:
+        """The directory ``name`` beside the source tree, made with mode 0700 where it is missing."""
+        path = os.path.join(self.path, name)
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        return path
+
+    def path_inside(self, relative: str, what: str) -> str:
+        """The absolute path of ``relative`` in the source tree, symbolic links resolved.
+
+        It need not exist. ``what`` names it in the error, such as ``workdir``. Raises
+        ``SourceError`` ``path_outside_source`` for everything that leads out of the tree.
+        """
+        root = os.path.realpath(self.context)
+        inside = relative.isprintable() and not os.path.isabs(relative)
+        path = os.path.realpath(os.path.join(root, relative)) if inside else ""
+        if path != root and not path.startswith(root + os.sep):
+            raise SourceError(
+                "path_outside_source",
+                f"The {what} {relative!r} leads out of the source.",
+                hint="Give a relative path to something inside it; symbolic links are resolved.",
+            )
+        return path
+
+    def _mark(self, state: str) -> None:
+        assert self._lock is not None
+        text = json.dumps({"state": state, "since": int(time.time())}).encode()
+        os.pwrite(self._lock, text.ljust(os.fstat(self._lock).st_size), 0)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def remove_stale(root: Optional[str] = None) -> list[str]:
+    """Remove what killed runs of this user left under ``root``, and return those paths.
+
+    The rule stands at the top of this module. What cannot be removed is passed over.
+    """
+    removed: list[str] = []
+    folder = os.path.realpath(root or tempfile.gettempdir())
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return removed
+    for name in names:
+        path = os.path.join(folder, name)
+        if not name.startswith(PREFIX):
+            continue
+        try:
+            lock = _lock(path)
+        except OSError:
+            continue
+        try:
+            if _is_stale(lock):
+                _remove_workspace(path)
+                removed.append(path)
+        except OSError:
+            continue
+        finally:
+            os.close(lock)
+    return removed
+
+
+def remove_tree(path: str) -> None:
+    """Delete a directory with all it holds, read-only directories included; links are not followed."""
+    if not os.path.isdir(path) or os.path.islink(path):
+        return
+    os.chmod(path, 0o700)
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            inner = os.path.join(folder, name)
+            if not os.path.islink(inner):
+                os.chmod(inner, 0o700)
+    shutil.rmtree(path)
+
+
+def _remove_workspace(path: str) -> None:
+    """The marker goes last, so that a removal that is killed can be taken up again."""
+    if not os.path.isdir(path) or os.path.islink(path):
+        return
+    for entry in os.scandir(path):
+        if entry.is_dir(follow_symlinks=False):
+            remove_tree(entry.path)
+        elif entry.name != _MARKER:
+            os.unlink(entry.path)
+    remove_tree(path)
+
+
+def _lock(path: str) -> int:
+    """Lock the workspace at ``path`` and return the descriptor; ``OSError`` where it is none of ours."""
+    state = os.lstat(path)
+    ours = (
+        os.path.basename(path).startswith(PREFIX)
+        and stat.S_ISDIR(state.st_mode)
+        and state.st_uid == os.geteuid()
+        and not state.st_mode & 0o077
+    )
+    if not ours:
+        raise PermissionError(errno.EPERM, "it is not a private directory of this user made by image-builder")
+    lock = os.open(os.path.join(path, _MARKER), os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.path.samestat(os.fstat(lock), os.lstat(os.path.join(path, _MARKER))):
+            raise FileNotFoundError(errno.ENOENT, "it was removed meanwhile", path)
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _is_stale(lock: int) -> bool:
+    try:
+        marker = json.loads(os.pread(lock, 4096, 0))
+        handed_on = marker["state"] == "handed_on"
+        age = time.time() - float(marker["since"])
+    except (ValueError, KeyError, TypeError):
+        return True  # killed while the marker was written
+    return age > HANDED_ON_SECONDS if handed_on else True
+
+
+def unusable(path: str, error: OSError) -> SourceError:
+    """The error for what the system refused under ``path``: ``disk_full`` or ``workspace_unusable``."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SourceError(
+            "disk_full",
+            f"There is no space left under {path}.",
+            hint="Free some, or give a directory on another file system as 'custom_workdir'.",
+        )
+    return SourceError(
+        "workspace_unusable",
+        f"{path} cannot be used as a workspace: {error.strerror}.",
+        hint="Give a directory of your own as 'custom_workdir'.",
+    )

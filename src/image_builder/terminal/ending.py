@@ -1,0 +1,65 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""How a command ends: its exit status, and one readable message for what went wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import (
+    BuilderError,
+    Cancelled,
+    ParameterError,
+    from_os_error,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
+from rich.console import Console
+from rich.text import Text
+
+from image_builder.terminal.tables import print_text
+
+_NOTHING_LEFT = "No process or workspace is left; what was pushed before stays in the registry."
+FAILED, WRONG_INPUT, CANCELLED = 1, 2, 130
+
+
+@contextmanager
+def explained(*, as_json: bool = False) -> Iterator[None]:
+    """Do a command's work inside. Its errors are printed and end the program, never with a traceback.
+
+    Signals end the work in order. ``as_json`` prints the error on standard output too.
+    """
+    try:
+        with cancellable():
+            yield
+    except BuilderError as error:
+        raise _ended(error, as_json) from None
+    except OSError as error:
+        raise _ended(from_os_error(error), as_json) from None
+
+
+def print_error(message: str) -> None:
+    """Print ``message`` on standard error. Its text is never taken for markup."""
+    errors = Console(stderr=True, highlight=False)
+    print_text(errors, Text.assemble(("error: ", "bold red"), message))
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """Print ``content`` for a program, on standard output."""
+    typer.echo(json.dumps(content, indent=2))
+
+
+def _ended(error: BuilderError, as_json: bool) -> typer.Exit:
+    if as_json:
+        print_json({"error": error.to_dict()})
+    if isinstance(error, ParameterError):
+        for fault in error.faults:
+            print_error(fault)
+        return typer.Exit(WRONG_INPUT)
+    if isinstance(error, Cancelled) and error.code == "cancelled":
+        print_text(Console(stderr=True), Text(f"Interrupted. {error.hint or _NOTHING_LEFT}"))
+        return typer.Exit(CANCELLED)
+    print_error(str(error))
+    return typer.Exit(FAILED)

@@ -1,0 +1,46 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Tests that build with a real engine; ``tests.support.engine`` says where they look for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.engine import Engine, program
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "engine: needs a Docker Engine with buildx and the sample base images")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """The engine that builds. It keeps none of the images that tests pushed: hundreds make it slow."""
+    engine = Engine.from_environment()
+    yield engine
+    listed = engine.docker("image", "ls", "--format={{.Repository}}:{{.Tag}}", check=False).decode().split()
+    ours = [name for name in listed if name.startswith("127.0.0.1:") and "/tests/" in name]
+    if ours:
+        engine.docker("image", "rm", *ours, check=False)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The home folder and the folder for temporary files of a user who builds with ``engine``."""
+    home, tmp = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    tmp.mkdir()
+    folders = [str(Path(engine.buildx).parent), str(Path(program("docker")).parent), os.environ["PATH"]]
+    for name, value in {
+        "HOME": str(home),
+        "TMPDIR": str(tmp),
+        "DOCKER_HOST": engine.docker_host,
+        "PATH": os.pathsep.join(folders),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return home, tmp

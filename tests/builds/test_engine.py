@@ -1,0 +1,154 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Finding an engine, among real ones and ones that do not answer."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import EngineError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
+
+from tests.support.engine import Engine, program
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home without a Docker configuration, with docker and buildx on PATH."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+    monkeypatch.setenv("DOCKER_HOST", engine.docker_host)
+    folders = (Path(engine.buildx).parent, Path(program("docker")).parent)
+    monkeypatch.setenv("PATH", ":".join(map(str, folders)))
+    return tmp_path
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[str]:
+    """The address of an engine that takes connections and never answers."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "silent.sock"))
+        listening.listen()
+        yield f"unix://{tmp_path}/silent.sock"
+
+
+def test_the_engine_that_docker_host_names_is_found(engine: Engine) -> None:
+    found = engines.find()
+    assert (found.docker_host, found.builder) == (engine.docker_host, "")
+    assert int(found.version.partition(".")[0]) >= 26
+    assert found.native == Platform("linux", "amd64")
+
+
+def test_the_builder_is_asked_what_it_can_run() -> None:
+    found = engines.find()
+    here, emulated, unknown = (Platform.parse(f"linux/{name}") for name in ("amd64", "arm64", "nonesuch"))
+    assert list(engines.not_runnable(found, [here, emulated])) == []
+    missing = engines.not_runnable(found, [here, emulated, unknown])
+    assert list(missing) == [unknown]
+    assert here in missing[unknown]
+
+
+def test_docker_host_wins_over_what_else_could_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    with pytest.raises(EngineError, match="/nonexistent/docker") as caught:
+        engines.find()
+    assert caught.value.code == "no_engine"
+    assert "/run/" not in str(caught.value)
+    assert "ansible-playbook sodalite.image_builder.setup" in caught.value.hint
+
+
+def test_the_private_engine_is_found_where_the_machine_has_none(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setattr(engines, "_DEFAULT_SOCKET", "/nonexistent/docker.sock")
+    monkeypatch.setattr(engines, "PRIVATE_SOCKET", engine.docker_host)
+    assert engines.find().docker_host == engine.docker_host
+
+
+def test_the_private_engine_is_found_where_the_machines_own_does_not_answer(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, home: Path, silent: str
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST")
+    (home / ".docker").mkdir()
+    (home / ".docker" / "config.json").write_text('{"currentContext": "no-such"}', encoding="utf-8")
+    monkeypatch.setattr(engines, "PRIVATE_SOCKET", engine.docker_host)
+    assert engines.find().docker_host == engine.docker_host
+
+
+def test_an_engine_that_never_answers_is_given_up(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", silent)
+    monkeypatch.setattr(engines, "_ANSWER_SECONDS", 1.0)
+    with pytest.raises(EngineError, match=rf"{silent}: no answer within 1 seconds?") as caught:
+        engines.find()
+    assert caught.value.code == "no_engine"
+
+
+def test_a_builder_that_is_not_there_is_named() -> None:
+    with pytest.raises(EngineError, match="no-such-builder cannot be used") as caught:
+        engines.find("no-such-builder")
+    assert caught.value.code == "builder_unusable"
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("builder", "server", "buildx", "inspected", "rewrites"),
+    [
+        ("", "26.1.5+dfsg1", "v0.13.1 788433953af10f2a698f5c07611dddce2e08c7a0", "", False),
+        ("", "26.1.5+dfsg1", "0.29.1+ds1", "", True),
+        ("", "25.0.1", "0.29.1", "", False),
+        ("default", "28.5.2", "0.29.1", "Driver: docker\nBuildKit version: v0.0.0+unknown", True),
+        ("default", "28.5.2", "0.21.2", "Driver: docker\nBuildKit version: v0.25.2", False),
+        ("own", "20.10.24", "0.13.1", "Driver: docker-container\nBuildKit version: v0.13.0", True),
+        ("own", "28.5.2", "0.29.1", "Driver: docker-container\nBuildKit version: v0.12.5", False),
+        (
+            "two",
+            "28.5.2",
+            "0.29.1",
+            "Driver: remote\nBuildKit version: v0.12.5\nBuildKit version: v0.25.2",
+            False,
+        ),
+        ("gone", "28.5.2", "0.29.1", "", False),
+    ],
+)
+def test_a_builder_rewrites_timestamps_by_the_versions_that_it_tells(
+    builder: str, server: str, buildx: str, inspected: str, rewrites: bool, tmp_path: Path
+) -> None:
+    program = tmp_path / "docker-buildx"
+    says = {"version": f"github.com/docker/buildx {buildx}", f"inspect {builder}": inspected}
+    cases = "".join(f"'{argv}') echo '{text}' ;;\n" for argv, text in says.items())
+    program.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}*) exit 1 ;;\nesac\n', encoding="utf-8")
+    program.chmod(0o755)
+    found = engines.Engine(
+        "unix:///nonexistent", str(program), builder, {"ServerVersion": server}, Platform("linux", "amd64")
+    )
+    assert engines.rewrites_timestamps(found) is rewrites
+
+
+@pytest.mark.parametrize("missing", ["docker", "docker-buildx"])
+def test_without_its_programs_there_is_no_engine(
+    missing: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = {"docker": program("docker"), "docker-buildx": engine.buildx}
+    del others[missing]
+    for name, path in others.items():
+        (tmp_path / name).symlink_to(path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(engines, "PRIVATE_PREFIX", "/nonexistent")
+    monkeypatch.setattr(engines, "_PLUGIN_FOLDERS", ())
+    with pytest.raises(EngineError, match="is missing") as caught:
+        engines.find()
+    assert caught.value.code == "no_engine"
+    assert ("the docker command" if missing == "docker" else "the buildx plugin") in str(caught.value)
+
+
+def test_a_plugin_in_the_users_folder_is_found(engine: Engine, home: Path) -> None:
+    plugins = home / ".docker" / "cli-plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "docker-buildx").symlink_to(engine.buildx)
+    assert engines.find().buildx == str(plugins / "docker-buildx")

@@ -1,0 +1,259 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.buildkit_errors import (
+    build_failure,
+    failed_together,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.buildkit_progress import (
+    Outcome,
+    Step,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuildError, SourceError
+
+NAMES = {"image-0": "team/app:1", "image-1": "team/app:2"}
+
+
+def failure(message: str, *, log: tuple[str, ...] = (), place: str = "", **fields: Any) -> BuildError:
+    """The error of a build in which a step of image-0 failed with ``message``."""
+    step = Step("[team/app:1 linux/arm64 2/3] RUN make", "image-0", error=message)
+    step.log.extend(log)
+    text = f"{place}\nERROR: target image-0: failed to solve: {message}"
+    return build_failure(Outcome({"a": step}, text), NAMES, "docker/Dockerfile", **fields)
+
+
+# What BuildKit says, as recorded, and the code of it.
+MESSAGES = [
+    ("dockerfile parse error on line 2: unknown instruction: COPYY", "dockerfile_syntax"),
+    ("dockerfile parse error on line 2: unknown flag: --lnk", "dockerfile_syntax"),
+    ('process "/bin/sh -c make" did not complete successfully: exit code: 2', "step_failed"),
+    ("failed to copy: write /var/lib/docker/x: no space left on device", "disk_full"),
+    ("no match for platform in manifest: not found", "base_lacks_platform"),
+    (
+        "failed to push 127.0.0.1:1/x: failed to authorize: failed to fetch anonymous token: unexpected "
+        "status from GET request to https://x/token: 401 Unauthorized",
+        "push_unauthorized",
+    ),
+    ("failed to push x: push access denied: insufficient_scope: authorization failed", "push_unauthorized"),
+    ("failed to push x: unexpected status from POST request to http://x/v2/: 403 Forbidden", "push_denied"),
+    (
+        'failed to push x: failed to do request: Head "http://x": dial tcp 1: connect: connection refused',
+        "push_failed",
+    ),
+    ("failed to push x: dial tcp: lookup x on 127.0.0.11:53: no such host", "push_failed"),
+    (
+        "failed to push x: unexpected status from PUT request to http://x: 503 Service Unavailable",
+        "push_failed",
+    ),
+    (
+        "failed to push x: unexpected status from POST request to http://x: 429 Too Many Requests",
+        "push_failed",
+    ),
+    ("failed to copy: unexpected EOF", "push_failed"),
+    ("failed to push x: failed to copy: write tcp 1->2: write: broken pipe", "push_failed"),
+    ('failed to push x: Put "http://x": context deadline exceeded (Client.Timeout exceeded)', "push_failed"),
+    ("failed to push x: toomanyrequests: slow down", "push_failed"),
+    (
+        'failed to push x: failed commit on ref "manifest-sha256:1": unexpected status from PUT request to '
+        "http://127.0.0.1:1/v2/x/manifests/latest: 400 Bad Request",
+        "push_failed",
+    ),
+    ("failed to resolve source metadata for x/y:1: pull access denied, authorization failed", "base_denied"),
+    # Words that users chose, or that mean something else here.
+    ("dockerfile parse error on line 2: unknown instruction: Unavailable", "dockerfile_syntax"),
+    ("error from sender: open key: permission denied", "build_failed"),
+    (
+        "failed to push x: unexpected status from PUT request to http://x/v2/denied/manifests/1: 503 Busy",
+        "push_failed",
+    ),
+    (
+        "failed to resolve source metadata for x/base:latest@sha256:1: unexpected status from HEAD request "
+        "to http://x/v2/base/manifests/sha256:1: 429 Too Many Requests",
+        "base_unreachable",
+    ),
+    (
+        "failed to resolve source metadata for x/base:latest@sha256:1: failed to copy: read tcp 1->2: read: "
+        "connection reset by peer",
+        "base_unreachable",
+    ),
+    (
+        'failed to push x: failed commit on ref "layer-sha256:1": unexpected status from PUT request to '
+        "http://x/v2/x/blobs/uploads/1: 404 Not Found",
+        "push_refused",
+    ),
+    ("Error response from daemon: manifest unknown: manifest unknown", "push_lost"),
+    (
+        "manifest list/index references to blobs and/or manifests are missing in your target registry: "
+        "failed commit on ref: unexpected status from PUT request to http://x: 400 Bad Request",
+        "push_lost",
+    ),
+    (
+        "failed to commit a to b during finalize: failed to stat active key during commit: "
+        "snapshot a does not exist: not found",
+        "step_lost",
+    ),
+    ("Unavailable: error reading from server: EOF", "engine_lost"),
+    ("failed to list workers: Unavailable: connection error: desc = x", "engine_lost"),
+    (
+        "Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?",
+        "engine_lost",
+    ),
+    (
+        "failed to connect to the docker API at unix:///x.sock; check if the path is correct and if the "
+        "daemon is running: dial unix /x.sock: connect: no such file or directory",
+        "engine_lost",
+    ),
+    ("something nobody has seen before", "build_failed"),
+]
+
+
+@pytest.mark.parametrize(("message", "code"), MESSAGES)
+def test_each_cause_has_its_code(message: str, code: str) -> None:
+    error = failure(message)
+    assert (error.code, error.phase) == (code, "build")
+    assert message in error.message
+
+
+@pytest.mark.parametrize(("message", "code"), MESSAGES)
+def test_each_known_cause_has_a_hint_and_only_passing_ones_can_be_tried_again(
+    message: str, code: str
+) -> None:
+    error = failure(message)
+    assert bool(error.hint) == (code != "build_failed")
+    assert error.retryable == (
+        code in ("base_unreachable", "disk_full", "engine_lost", "push_failed", "push_lost", "step_lost")
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo no space left on device && exit 1",
+        "tool --x || echo unknown flag",
+        "curl https://x || echo 'connection refused'",
+        "echo '401 Unauthorized: denied' && false",
+        r"cat <<EOF\nno such host \"\"\nEOF\nexit 1",
+    ],
+)
+def test_the_words_of_a_failed_command_are_not_taken_for_the_cause(command: str) -> None:
+    assert (
+        failure(f'process "/bin/sh -c {command}" did not complete successfully: exit code: 1').code
+        == "step_failed"
+    )
+
+
+def test_a_foreign_program_without_an_emulator_is_the_cause_of_a_failed_step() -> None:
+    message = 'process "/bin/sh -c make" did not complete successfully: exit code: 255'
+    assert failure(message, log=("exec /bin/sh: exec format error",)).code == "platform_not_runnable"
+    # A program that says so later is one of the Dockerfile's own.
+    assert (
+        failure(message, log=("./tool: exec format error", "make: *** [all] Error 1")).code == "step_failed"
+    )
+
+
+def test_the_error_names_image_platform_file_and_line_and_ends_with_the_last_output() -> None:
+    error = failure(
+        'process "/bin/sh -c make" did not complete successfully: exit code: 2',
+        log=("cc: no input files", "make: *** [all] Error 1"),
+        place="Dockerfile:7",
+    )
+    assert str(error) == (
+        "image team/app:1, platform linux/arm64, docker/Dockerfile line 7: "
+        'process "/bin/sh -c make" did not complete successfully: exit code: 2. '
+        "Its last output was: cc: no input files | make: *** [all] Error 1. "
+        "Correct this step of the Dockerfile."
+    )
+
+
+def test_without_a_guilty_step_the_image_is_known_only_if_there_is_one() -> None:
+    outcome = Outcome({}, "ERROR: failed to push")
+    assert build_failure(outcome, NAMES, "Dockerfile").image is None
+    assert build_failure(outcome, {"image-1": "team/app:2"}, "Dockerfile").image == "team/app:2"
+
+
+def test_without_a_location_there_is_neither_file_nor_line() -> None:
+    error = failure("something")
+    assert (error.file, error.line) == (None, None)
+
+
+def test_of_several_failed_steps_the_one_that_is_told_of_is_to_blame() -> None:
+    one = Step("[team/app:1] exporting to image", "image-0", error="failed to push team/app:1: EOF")
+    two = Step("[team/app:2] exporting to image", "image-1", error="failed to push team/app:2: 403 Forbidden")
+    outcome = Outcome({"a": one, "b": two}, f"ERROR: failed to solve: {two.error}")
+    error = build_failure(outcome, NAMES, "Dockerfile")
+    assert (error.image, error.code) == ("team/app:2", "push_denied")
+
+
+def test_whose_push_was_lost_is_not_told_by_the_step() -> None:
+    assert failure("Error response from daemon: manifest unknown: manifest unknown").image is None
+
+
+def test_the_address_of_an_upload_is_told_without_its_signature() -> None:
+    put = "PUT request to https://x/v2/a/blobs/uploads/1?_state=s3cr3t%3D%3D&digest=sha256%3A00: 429 Too Many"
+    assert "uploads/1: 429 Too Many" in failure(f"failed to push: unexpected status from {put}").message
+    put = (
+        'failed to do request: Put "https://x/uploads/1?_state=s3cr3t&digest=sha256%3A00": read tcp 1: reset'
+    )
+    assert 'Put "https://x/uploads/1": read tcp 1' in failure(put).message
+
+
+def test_what_a_push_printed_is_left_out() -> None:
+    retries = ("error: failed to copy: EOF", "retrying in 1s")
+    assert "last output" not in failure("failed to push x: unexpected EOF", log=retries).message
+
+
+@pytest.mark.parametrize("path", ["access-denied.html", "errors/503 page.html", "403 Forbidden"])
+def test_a_missing_path_is_told_as_such_whatever_its_words(path: str) -> None:
+    error = failure(f'failed to calculate checksum of ref a::b: "/{path}": not found')
+    assert (error.code, error.retryable) == ("missing_in_context", False)
+
+
+def test_the_name_of_an_image_is_no_cause() -> None:
+    message = "failed to push team/denied:1: dial tcp 1: connect: connection refused"
+    step = Step("[team/denied:1] exporting to image", "image-0", error=message)
+    error = build_failure(
+        Outcome({"a": step}, f"ERROR: {message}"), {"image-0": "team/denied:1"}, "Dockerfile"
+    )
+    assert error.code == "push_failed"
+
+
+def test_an_address_that_a_step_reads_is_not_the_registry() -> None:
+    message = 'Get "https://files.example.org/x": dial tcp: lookup files.example.org: no such host'
+    step = Step("[team/app:1 2/3] ADD https://files.example.org/x /", "image-0", error=message)
+    error = build_failure(Outcome({"a": step}, f"ERROR: {message}"), NAMES, "Dockerfile")
+    assert (error.code, error.retryable) == ("source_unreachable", True)
+
+
+def test_one_cause_of_many_images_is_told_once() -> None:
+    lost = [BuildError("engine_lost", "The engine was lost.", retryable=True) for _ in range(3)]
+    assert str(failed_together(lost)).count("The engine was lost") == 1
+
+
+def test_silence_is_explained_too() -> None:
+    assert build_failure(Outcome({}, ""), NAMES, "Dockerfile").message == "BuildKit ended without a message."
+
+
+def test_one_failure_is_itself_and_several_are_told_together() -> None:
+    one, two = failure("one"), failure("two")
+    assert failed_together([one]) is one
+    both = failed_together([one, two])
+    assert both.message.startswith("2 images failed. (1) image team/app:1")
+    assert "(2) image team/app:1, platform linux/arm64: two." in both.message
+    assert not both.retryable
+
+
+def test_trying_again_helps_only_if_it_helps_all() -> None:
+    passing, lasting = SourceError("a", "x.", retryable=True), SourceError("b", "y.")
+    assert failed_together([passing, passing]).retryable
+    assert not failed_together([passing, lasting]).retryable
+
+
+def test_a_missing_path_is_named_without_the_builders_internals() -> None:
+    error = failure(
+        'failed to compute cache key: failed to calculate checksum of ref x::y: "/a b": not found'
+    )
+    assert error.message == '"/a b" is not in the build context.'
+    assert error.code == "missing_in_context"
