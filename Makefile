@@ -27,8 +27,9 @@ packages: ## Install the Debian packages that checks need and this machine lacks
 format: dev ## See that the Python is formatted (ruff)
 	ruff format --check
 
-lint: dev ## Lint the Python (ruff)
+lint: dev ## Lint the Python (ruff), and hold the rooms apart (import-linter)
 	ruff check
+	lint-imports
 
 types: dev ## Check the types (mypy, strict)
 	mypy

@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
-from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import Report
 
 from image_builder import request
 from image_builder.terminal.live import Progress

@@ -13,10 +13,8 @@ import json
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check_target import (
-    check_document,
-    with_secrets_read,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import check_document
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.secrets import with_secrets_read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
 from ansible_collections.sodalite.image_builder.plugins.plugin_utils.module_action import (
     fail_readably,

@@ -74,6 +74,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.engine import emulation
 from ..module_utils.machine import debian_archive
+from ..module_utils.machine import emulators as registering
 
 # Debian 13 moved what qemu-user-static holds to the other two.
 _PACKAGES = (["qemu-user-static"], ["qemu-user", "qemu-user-binfmt"])
@@ -81,7 +82,7 @@ _PACKAGES = (["qemu-user-static"], ["qemu-user", "qemu-user-binfmt"])
 
 def _unpack(root: Path) -> dict[str, str]:
     """The registration lines of the emulators at ``root``, fetched when they are not there."""
-    lines = emulation.registrations(root)
+    lines = registering.registrations(root)
     if lines:
         return lines
     architecture = debian_archive.machine_architecture()
@@ -91,21 +92,21 @@ def _unpack(root: Path) -> dict[str, str]:
             root.mkdir(parents=True)
             for deb in archive.download(packages):
                 debian_archive.unpack(deb, root)
-            lines = emulation.registrations(root)
+            lines = registering.registrations(root)
             if lines:
                 return lines
-    raise emulation.EmulationError("the distribution's qemu packages name no emulators to register")
+    raise registering.EmulationError("the distribution's qemu packages name no emulators to register")
 
 
 def _register(name: str, missing: list[str], root: Path) -> list[str]:
     lines = _unpack(root)
-    if emulation.mount():
+    if registering.mount():
         (root / "mounted").touch()
     entries: list[str] = []
     # The platforms of one architecture share one emulator.
     for platform in {emulation.architecture(platform): platform for platform in missing}.values():
         if not emulation.runnable([platform]):
-            entry = emulation.register(platform, lines, root, name)
+            entry = registering.register(platform, lines, root, name)
             entries += [entry] if entry else []
     return entries
 
@@ -123,11 +124,11 @@ def main() -> None:
     name, root, wanted = module.params["name"], Path(module.params["root"]), module.params["platforms"]
     try:
         if module.params["state"] == "absent":
-            entries = [] if module.check_mode else emulation.unregister(name)
+            entries = [] if module.check_mode else registering.unregister(name)
             changed = bool(entries) or root.exists()
             if changed and not module.check_mode:
                 if (root / "mounted").exists():
-                    emulation.unmount()
+                    registering.unmount()
                 shutil.rmtree(root, ignore_errors=True)
             module.exit_json(changed=changed, entries=entries, platforms=emulation.runnable(wanted))
         there = emulation.runnable(wanted)
@@ -135,7 +136,7 @@ def main() -> None:
         entries = _register(name, missing, root) if missing and not module.check_mode else []
         module.exit_json(changed=bool(missing), entries=entries, platforms=emulation.runnable(wanted))
     except (
-        emulation.EmulationError,
+        registering.EmulationError,
         debian_archive.ArchiveError,
         OSError,
         subprocess.SubprocessError,

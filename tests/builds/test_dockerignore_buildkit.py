@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.context_digest import (
+    context_digest,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.dockerignore import (
     Ignore,
-    context_digest,
     read_ignore,
 )
 from hypothesis import example, given, note

@@ -10,12 +10,10 @@ from typing import Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.instructions import parse
-from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.overrides import (
-    Override,
-    bases,
-    inject,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.overrides import bases
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.rewrite import inject
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.stages import resolve_all
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Override
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 
 from tests.builds.buildkit import bake

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
-    Report,
     build_images,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from ..docker_config import read_user_config
 from ..document.target import RegistryAccount
 from ..engine.find import Engine
 from ..registry.client import Registry
-from ..registry.credentials import Credentials, Login, read_user_config
+from ..registry.credentials import Credentials, Login
 from ..registry.hosts import RegistryHosts
 from ..secret import Secret
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Optional
 
-from ..errors import BuilderError, BuildError
+from ..errors import BuildError
 from ..registry.confirm import LOST_HINT
 from .buildkit_progress import Outcome, Step
 
@@ -177,19 +177,6 @@ def _without_texts(message: str, names: Mapping[str, str]) -> str:
     return _ADDRESS.sub(
         lambda address: "MANIFEST" if "/manifests/" in address[0] else "ADDRESS",
         _QUOTED.sub('"TEXT"', message),
-    )
-
-
-def failed_together(errors: list[BuilderError]) -> BuilderError:
-    """One error for a request in which several images failed."""
-    if len(errors) == 1:
-        return errors[0]
-    texts = list(dict.fromkeys(map(str, errors)))
-    return BuildError(
-        "images_failed",
-        f"{len(errors)} images failed. "
-        + " ".join(f"({n}) {text.rstrip('.')}." for n, text in enumerate(texts, 1)),
-        retryable=all(error.retryable for error in errors),
     )
 
 

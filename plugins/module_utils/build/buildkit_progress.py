@@ -16,28 +16,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Callable, Optional
 
+from ..listener import Event
+
 _LOG_LINES = 15
 # BuildKit's own form: the builder's platform, and after an arrow the image's where that is another.
 _PLATFORM = re.compile(r"(?P<os>[a-z]\w*)/(?P<rest>[\w/]+)(?:->(?P<to>[\w/]+))?(?: |\Z)")
 _STEP = re.compile(r"\[(?P<place>[^\]]*)\]\s*(?P<text>.*)", re.DOTALL)
 _LOCATION = re.compile(r"^(?P<file>\S+):(?P<line>\d+)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Event:
-    """What happened to an image, for a display of rows.
-
-    ``platform`` is empty where all of the image's are meant. ``state`` is, for the image itself,
-    ``pending``, ``unchanged``, ``success``, ``failed`` or ``cancelled`` (another image's failure ended its
-    build, which may be tried again); for a step, which ``text`` names, ``started``, ``done`` or
-    ``failed``. ``seconds`` is how long a step took.
-    """
-
-    image: str
-    platform: str
-    state: str
-    text: str = ""
-    seconds: float = 0.0
 
 
 @dataclass

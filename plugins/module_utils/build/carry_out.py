@@ -21,10 +21,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Callable, NamedTuple, Optional
 
+from ..docker_config import docker_config_folder
 from ..document.options import Options
-from ..engine.find import Engine, docker_config_folder, environment, rewrites_timestamps
+from ..engine.find import Engine, environment, rewrites_timestamps
 from ..errors import BuilderError, RegistryError
-from ..oci.manifest import Manifest
+from ..listener import Event
 from ..process import run
 from ..registry.client import Registry
 from ..registry.confirm import confirm
@@ -35,8 +36,10 @@ from .access import Access
 from .annotations import describe
 from .bake_file import Target, attestations, bake_file, secret_environment, secrets
 from .buildkit_errors import build_failure
-from .buildkit_progress import Event, Outcome, Reader
-from .plan import INPUT_HASH, ImagePlan, Plan
+from .buildkit_progress import Outcome, Reader
+from .input_hash import INPUT_HASH
+from .plan import ImagePlan, Plan
+from .result import ImageResult
 
 _FIRST_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 20.0
@@ -44,50 +47,6 @@ _LONGEST_PAUSE_SECONDS = 20.0
 _TEMPORARY = ("push_failed", "base_unreachable")
 # BuildKit gives up on some of a hundred images built and pushed at once: "context deadline exceeded".
 _MOST_TOGETHER = 20
-
-
-@dataclass(frozen=True)
-class ImageResult:
-    """How one image ended.
-
-    ``state`` is ``success``, ``unchanged``, ``pending`` (planned only), ``failed``, or ``cancelled`` (not
-    built since another image failed).
-
-    ``seconds`` is the time from the start of the build until this image was done.
-    """
-
-    plan: ImagePlan
-    state: str
-    manifest: Optional[Manifest] = None
-    seconds: float = 0.0
-    error: Optional[BuilderError] = None
-
-    def to_dict(self, revision: str) -> dict[str, Any]:
-        """The image's entry in results."""
-        leading = self.plan.image.references[0]
-        digests = self.manifest.platforms if self.manifest else {}
-        digest = self.manifest.digest if self.manifest else ""
-        return {
-            "reference": str(leading),
-            "registry": leading.registry,
-            "image": leading.repository,
-            "tag": leading.tag or "",
-            "references": [str(reference) for reference in self.plan.image.references],
-            "digest": digest,
-            "platforms": [
-                {"platform": str(platform), "digest": digests.get(platform, "")}
-                for platform in self.plan.platforms
-            ],
-            "bases": [base.to_dict() for base in self.plan.bases],
-            "state": self.state,
-            "reason": self.plan.reason,
-            "changed": self.state == "success",
-            "seconds": round(self.seconds, 1),
-            "revision": revision,
-            "input_hash": self.plan.input_hash,
-            "attestations": dict(self.manifest.attestations) if self.manifest else {},
-            "error": self.error.to_dict() if self.error else None,
-        }
 
 
 def carry_out(

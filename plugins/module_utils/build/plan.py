@@ -6,8 +6,6 @@ Making a plan changes nothing. It is what check mode shows and what ``build`` ca
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -17,7 +15,8 @@ from typing import Any, Callable, Optional, TypeVar, Union
 
 from ..dockerfile.hazards import refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
-from ..dockerfile.overrides import Base, Injection, bases, inject
+from ..dockerfile.overrides import Base, bases
+from ..dockerfile.rewrite import Injection, inject
 from ..dockerfile.stages import Resolution, UsedImage, UsedStage, resolve_all
 from ..document.options import Options
 from ..document.target import Image
@@ -28,12 +27,10 @@ from ..oci.manifest import Manifest
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..registry.client import Registry
-from ..sources.dockerignore import DIGEST_VERSION, context_digest, read_ignore
+from ..sources.context_digest import DIGEST_VERSION, context_digest
+from ..sources.dockerignore import read_ignore
 from ..sources.tree import Known
-
-#: The annotation of a pushed index (or of a single manifest) that holds the input hash.
-INPUT_HASH = "eu.sodalite.image-builder.input-hash"
-_HASH_VERSION = 1
+from .input_hash import HASH_VERSION, INPUT_HASH, input_hash_of
 
 _T = TypeVar("_T")
 
@@ -239,9 +236,9 @@ def _plan(
     planned = [_planned_base(lookup, base) for base in draft.bases]
     pinned = [replace(p.base, reference=p.base.reference.with_digest(p.digest)) for p in planned]
     image = draft.image
-    digest = _input_hash(
+    digest = input_hash_of(
         {
-            "version": _HASH_VERSION,
+            "version": HASH_VERSION,
             "context": [DIGEST_VERSION, tree],
             "dockerfile": dockerfile.text,
             "bases": [
@@ -294,11 +291,6 @@ def _platform_digest(lookup: _Lookup, base: Base) -> str:
 
 def _fitting(manifest: Manifest, wanted: Platform) -> Optional[Platform]:
     return next((platform for platform in wanted.fitting if platform in manifest.platforms), None)
-
-
-def _input_hash(inputs: Mapping[str, Any]) -> str:
-    text = json.dumps(inputs, sort_keys=True, ensure_ascii=True)
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def _compared(plan: ImagePlan, options: Options, registry: Registry) -> ImagePlan:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Callable, Optional
 
-from ..dockerfile.overrides import Injection
+from ..dockerfile.rewrite import Injection
 from ..document.options import Options
 from ..document.target import Image
 from ..errors import BuilderError, Cancelled, RegistryError, SourceError
@@ -20,8 +20,8 @@ from ..registry.client import Registry
 from ..registry.confirm import confirm
 from ..registry.push import push_blob, push_manifest
 from ..sources.workspace import Workspace
-from .carry_out import ImageResult
 from .plan import ImagePlan
+from .result import ImageResult
 
 _OF_BUILDS = (
     *("base", "build_args", "target", "labels", "annotations", "no_cache", "pull", "secrets"),

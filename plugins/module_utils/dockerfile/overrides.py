@@ -29,6 +29,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
+from ..document.target import Override
 from ..errors import DockerfileError
 from ..oci.platform import Platform
 from ..oci.reference import Reference
@@ -36,10 +37,7 @@ from .instructions import Dockerfile, Stage
 from .shell import shown
 from .stages import SCRATCH, Resolution, UsedStage
 
-Override = Union[str, Mapping[str, Union[str, Mapping[str, str]]]]
-
 _STAGE, _REFERENCE, _PLACE, _ALL = range(4)
-_PREFIX = "image-builder-base"
 
 
 @dataclass(frozen=True)
@@ -71,18 +69,6 @@ class Base:
             "reference": self.reference.familiar,
             "overridden": self.overridden,
         }
-
-
-@dataclass(frozen=True)
-class Injection:
-    """What makes BuildKit use given bases.
-
-    ``text`` is the Dockerfile with these bases' words replaced by names, and ``contexts``
-    maps the named contexts to set, ``name::os/arch[/variant]``, to ``docker-image://`` addresses.
-    """
-
-    text: str
-    contexts: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -138,7 +124,7 @@ def _base(
         keys = " and ".join(repr(rule.key) for rule in best)
         raise DockerfileError(
             "override_ambiguous",
-            f"The keys {keys} of base ask for different bases of {_place(used.stage)}.",
+            f"The keys {keys} of base ask for different bases of {place_of(used.stage)}.",
             hint="Keep one of them, or name the stage by its index.",
             platform=str(resolution.platform),
             line=used.stage.line,
@@ -251,8 +237,8 @@ def _unmatched(rule: _Rule, dockerfile: Dockerfile, resolutions: Sequence[Resolu
                 parent = dockerfile.stages[used.parent]
                 return DockerfileError(
                     "override_of_stage",
-                    f"base[{rule.key!r}] cannot be replaced: {_place(used.stage)} starts from "
-                    f"{_place(parent)}, not from an image.",
+                    f"base[{rule.key!r}] cannot be replaced: {place_of(used.stage)} starts from "
+                    f"{place_of(parent)}, not from an image.",
                     hint=f"Name stage {parent.name or parent.index}, or write the image's full reference.",
                     line=used.stage.line,
                 )
@@ -264,12 +250,12 @@ def _unmatched(rule: _Rule, dockerfile: Dockerfile, resolutions: Sequence[Resolu
     if on_scratch is not None:
         return DockerfileError(
             "override_of_scratch",
-            f"base[{rule.key!r}] cannot be replaced: {_place(on_scratch.stage)} starts from scratch.",
+            f"base[{rule.key!r}] cannot be replaced: {place_of(on_scratch.stage)} starts from scratch.",
             hint="Choose a stage that starts from an image.",
             line=on_scratch.stage.line,
         )
     candidates = "; ".join(
-        f"{_place(used.stage)} starts from {_written_and_expanded(used)}"
+        f"{place_of(used.stage)} starts from {_written_and_expanded(used)}"
         for _, used in sorted(used_stages.items())
         if used.image is not None
     )
@@ -280,7 +266,7 @@ def _unmatched(rule: _Rule, dockerfile: Dockerfile, resolutions: Sequence[Resolu
     )
 
 
-def _place(stage: Stage) -> str:
+def place_of(stage: Stage) -> str:
     name = f" ({stage.name})" if stage.name else ""
     return f"stage {stage.index}{name} on line {stage.line}"
 
@@ -288,67 +274,3 @@ def _place(stage: Stage) -> str:
 def _written_and_expanded(used: UsedStage) -> str:
     written, expanded = shown(used.stage.base), shown(used.base)
     return written if written == expanded else f"{written} ({expanded})"
-
-
-def rewrite(dockerfile: Dockerfile, names: Mapping[int, str]) -> str:
-    """The Dockerfile's text with the base of each stage in ``names`` replaced, else byte for byte.
-
-    A base that stands on several lines is replaced on the last of them and left out on the
-    others, so that all lines keep their numbers.
-    """
-    text = dockerfile.text
-    for index in sorted(names, reverse=True):
-        spans = dockerfile.stages[index].base_spans
-        for start, end in reversed(spans):
-            text = text[:start] + (names[index] if (start, end) == spans[-1] else "") + text[end:]
-    return text
-
-
-def inject(
-    dockerfile: Dockerfile,
-    resolutions: Sequence[Resolution],
-    chosen: Sequence[Base],
-) -> Injection:
-    """The text and named contexts with which BuildKit uses the ``chosen`` bases.
-
-    ``chosen`` comes from ``bases`` for the same ``resolutions``, its references perhaps pinned since.
-    Each stage gets a name of its own. BuildKit looks a name up for the platform that
-    the stage is pulled for; where one such platform needs different bases for different targets, as in
-    ``FROM --platform=$BUILDPLATFORM tools:$TARGETARCH``, the name ends in ``$TARGETPLATFORM``.
-    A stage that starts from an image on some platforms only stays as written. Raises
-    ``DockerfileError`` (code ``base_differs_by_platform``) where neither can give the bases chosen.
-    """
-    prefix = _PREFIX
-    while prefix in dockerfile.text:
-        prefix += "x"
-    without_image = {
-        used.stage.index for resolution in resolutions for used in resolution.stages if used.image is None
-    }
-    names: dict[int, str] = {}
-    contexts: dict[str, str] = {}
-    for index in sorted({base.stage for base in chosen}):
-        of_stage = [base for base in chosen if base.stage == index]
-        if index in without_image:
-            if any(base.overridden for base in of_stage):
-                raise _inseparable(dockerfile.stages[index], "starts from an image on some platforms only")
-            continue
-        name = names[index] = f"{prefix}-{index}"
-        needed = {(base.stage_platform, base.reference) for base in of_stage}
-        several = len(needed) > len({platform for platform, _ in needed})
-        if several:
-            names[index] = f"{name}/${{TARGETPLATFORM}}"
-            if any(r.variables["TARGETPLATFORM"] != str(r.platform) for r in resolutions):
-                raise _inseparable(dockerfile.stages[index], "needs TARGETPLATFORM, which is redefined")
-        for base in of_stage:
-            key = f"{name}/{base.platform}" if several else name
-            contexts[f"{key}::{base.stage_platform}"] = f"docker-image://{base.reference}"
-    return Injection(rewrite(dockerfile, names), contexts)
-
-
-def _inseparable(stage: Stage, why: str) -> DockerfileError:
-    return DockerfileError(
-        "base_differs_by_platform",
-        f"The base of {_place(stage)} cannot be replaced for each platform: it {why}.",
-        hint="Give the platforms as images of their own.",
-        line=stage.line,
-    )

@@ -10,15 +10,12 @@ from typing import Any, Optional, Union
 
 from ..network import file_url
 from ..network.git_url import check_url
-from ..secret import Secret
-from ..secret import read as _read_secret
-from ..sources.tree import Archive, Folder, GitRepo, RemoteFile, Source, StandaloneDockerfile
 from .faults import Faults
+from .secrets import read_secret
+from .source import Archive, Folder, GitRepo, RemoteFile, Source, StandaloneDockerfile
 
 _KINDS = "git_repo, dockerfile (alone or with build_context), or tar"
 _REPOSITORY = ("url", "version", "username", "password", "ssh_key_file", "ssh_known_hosts_file")
-# Programs get secrets in environment variables, which Linux limits to 128 KiB each (MAX_ARG_STRLEN).
-_LONGEST_SECRET_BYTES = 120_000
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
@@ -47,22 +44,6 @@ def read_source(faults: Faults, raw: Any) -> Optional[Source]:
     if "tar" in parts:
         read.append(_archive(faults, parts["tar"]))
     return read[0] if len(faults) == before else None
-
-
-def read_secret(faults: Faults, path: str, value: Any, *, lines: bool = False) -> Optional[Secret]:
-    """A secret in one of its forms; ``lines`` allows it several lines."""
-    if value is None:
-        return None
-    secret = faults.made(path, _read_secret, value)
-    if secret is None:
-        return None
-    if not secret.reveal():
-        faults.add(path, "must not be empty")
-    elif faults.usable(path, secret.reveal(), lines=lines, longest=_LONGEST_SECRET_BYTES) and (
-        len(secret.reveal().encode()) > _LONGEST_SECRET_BYTES
-    ):
-        faults.add(path, f"must not be longer than {_LONGEST_SECRET_BYTES} bytes")
-    return secret
 
 
 def _git_repo(faults: Faults, raw: Any) -> Optional[GitRepo]:

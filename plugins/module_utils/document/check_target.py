@@ -13,101 +13,23 @@ import re
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ..dockerfile.overrides import Override
 from ..oci.platform import Platform
 from ..oci.reference import DOCKER_HUB, Reference, is_registry_host, is_repository_path, is_tag
-from ..secret import Secret, read
-from ..sources.tree import Source
-from .check_source import read_secret, read_source
+from ..secret import Secret
 from .faults import Faults, kind_of
-from .options import Options, read_options
-from .target import Cache, Image, RegistryAccount, Target
+from .secrets import read_secret
+from .target import Cache, Image, Override, RegistryAccount, Target
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
-def check_source(raw: Any) -> Source:
-    """The source. Raises ``ParameterError`` with every fault."""
-    faults = Faults()
-    source = read_source(faults, raw)
-    faults.raise_if_any()
-    assert source is not None
-    return source
-
-
-def check_target(raw: Any, options: Any = None) -> tuple[Target, Options]:
-    """The target and the options. Raises ``ParameterError`` with every fault of both."""
-    faults = Faults()
-    target = _target(faults, raw)
-    checked = read_options(faults, options)
-    faults.raise_if_any()
-    assert target is not None
-    return target, checked
-
-
-def check_document(source: Any, target: Any, options: Any = None) -> tuple[Source, Target, Options]:
-    """The whole document. Raises ``ParameterError`` with every fault of all its parts."""
-    faults = Faults()
-    checked_source = read_source(faults, source)
-    checked_target = _target(faults, target)
-    checked_options = read_options(faults, options)
-    faults.raise_if_any()
-    assert checked_source is not None
-    assert checked_target is not None
-    return checked_source, checked_target, checked_options
-
-
-def check_registry(raw: Any) -> RegistryAccount:
-    """``url``, ``username`` and ``password`` of a registry. Raises ``ParameterError``."""
-    faults = Faults()
-    account, prefix = _registry(faults, "registry", raw)
-    if account is not None and prefix:
-        faults.add("registry.url", "only a host and a port are wanted here")
-    faults.raise_if_any()
-    assert account is not None
-    return account
-
-
-def check_build(raw: Any, build_platform: str) -> tuple[Image, Platform]:
-    """The keys of an image that concern its Dockerfile, without a name. Raises ``ParameterError``."""
-    faults = Faults()
-    parts = faults.mapping("image", raw, ("base", "platforms", "build_args", "target"))
-    native = faults.made("build_platform", Platform.parse, build_platform)
-    image = Image(references=(), **_build(faults, "", parts))
-    faults.raise_if_any()
-    assert native is not None
-    return image, native
-
-
-def with_secrets_read(source: Any, target: Any) -> tuple[Any, Any]:
-    """Copies of a checked document's parts in which ``{env: …}`` and ``{file: …}`` are read.
-
-    For a document that is checked where it was written and built on another machine.
-    """
-    return _read_in(source, ("*", "password")), _read_in(
-        _read_in(target, ("registry", "password")), ("images", "*", "secrets", "*")
-    )
-
-
-def _read_in(value: Any, path: tuple[str, ...]) -> Any:
-    if not path:
-        return None if value is None else read(value).reveal()
-    if isinstance(value, Mapping):
-        return {
-            key: _read_in(item, path[1:]) if path[0] in (key, "*") else item for key, item in value.items()
-        }
-    if isinstance(value, (list, tuple)) and path[0] == "*":
-        return [_read_in(item, path[1:]) for item in value]
-    return value
-
-
-def _target(faults: Faults, raw: Any) -> Optional[Target]:
+def read_target(faults: Faults, raw: Any) -> Optional[Target]:
     if raw is None:
         faults.add("target", "is missing; it says which images to build and where to push them")
         return None
     parts = faults.mapping("target", raw, ("images", "registry"))
-    account, prefix = _registry(faults, "target.registry", parts.get("registry"))
+    account, prefix = read_registry(faults, "target.registry", parts.get("registry"))
     items = faults.sequence("target.images", parts.get("images"))
     if not items and (parts.get("images") is None or isinstance(parts["images"], (list, tuple))):
         faults.add("target.images", "is missing; at least one image is wanted")
@@ -125,7 +47,7 @@ def _target(faults: Faults, raw: Any) -> Optional[Target]:
     return Target(tuple(image for image in images if image), account)
 
 
-def _registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[RegistryAccount], str]:
+def read_registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[RegistryAccount], str]:
     """The account, and the folder in the registry that ``url`` names after its host."""
     if raw is None:
         faults.add(path, "is missing; give at least its url, such as docker.io")
@@ -192,7 +114,7 @@ def _image(
     tags = _tags(faults, path, parts)
     image = Image(
         references=tuple(Reference(account.host, repository, tag) for tag in tags if account and repository),
-        **_build(faults, f"{path}.", parts),
+        **read_build(faults, f"{path}.", parts),
         labels=faults.texts(
             f"{path}.labels", parts.get("labels", {}), key=_ANY_KEY, what="the name of a label"
         ),
@@ -211,7 +133,7 @@ def _image(
     return image if image.references else None
 
 
-def _build(faults: Faults, prefix: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+def read_build(faults: Faults, prefix: str, parts: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an image that decide how its Dockerfile is read."""
     target = faults.text(f"{prefix}target", parts["target"]) if "target" in parts else None
     if target is not None and not _NAME.match(target):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Optional, Union
 
-from ..dockerfile.overrides import Override
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..secret import Secret
@@ -74,3 +73,6 @@ class Target:
         if self.registry.password is not None:
             found.append(self.registry.password)
         return tuple(found)
+
+
+Override = Union[str, Mapping[str, Union[str, Mapping[str, str]]]]

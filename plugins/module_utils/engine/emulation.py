@@ -14,13 +14,12 @@ import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 
 # For each architecture, QEMU's name and how its programs begin: ELF class, byte order, e_machine.
 # Source: the ELF specification, e_ident and e_machine.
-_ARCHITECTURES: Mapping[str, tuple[str, tuple[int, int, int]]] = {
+ARCHITECTURES: Mapping[str, tuple[str, tuple[int, int, int]]] = {
     "386": ("i386", (1, 1, 3)),
     "amd64": ("x86_64", (2, 1, 62)),
     "arm": ("arm", (1, 1, 40)),
@@ -43,10 +42,6 @@ _MACHINES = {
     "riscv64": "riscv64",
     "loongarch64": "loong64",
 }
-
-
-class EmulationError(Exception):
-    """An emulator could not be registered; the text says which and what to do."""
 
 
 def architecture(platform: str) -> str:
@@ -97,70 +92,10 @@ def _emulated(binfmt: Path) -> list[str]:
         magic = re.search(r"^magic (7f454c46[0-9a-f]+)$", text, re.MULTILINE)
         if text.startswith("enabled") and magic and flags and "F" in flags[1]:
             entries.append(_identity(magic[1]))
-    return [name for name, (_, identity) in _ARCHITECTURES.items() if identity in entries]
+    return [name for name, (_, identity) in ARCHITECTURES.items() if identity in entries]
 
 
 def runnable(platforms: Sequence[str], binfmt: Path = BINFMT) -> list[str]:
     """Those of ``platforms`` whose programs run here, natively or emulated."""
     known = {*_native(), *_emulated(binfmt)}
     return [platform for platform in platforms if architecture(platform) in known]
-
-
-def mount() -> bool:
-    """Mount binfmt_misc; whether that was needed."""
-    if (BINFMT / "register").exists():
-        return False
-    done = subprocess.run(
-        ["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise EmulationError(f"cannot mount {BINFMT}, which registers emulators: {done.stdout.strip()}")
-    return True
-
-
-def unmount() -> None:
-    subprocess.run(["umount", str(BINFMT)], stderr=subprocess.DEVNULL)
-
-
-def registrations(root: Path) -> dict[str, str]:
-    """The registration lines, by QEMU's architecture, of a qemu package unpacked at ``root``."""
-    found = {}
-    for path in (root / "usr/lib/binfmt.d").glob("qemu-*.conf"):
-        line = next((line for line in path.read_text().splitlines() if line.startswith(":")), None)
-        if line:
-            found[path.stem[len("qemu-") :]] = line
-    return found
-
-
-def register(platform: str, lines: Mapping[str, str], root: Path, prefix: str) -> Optional[str]:
-    """Register the emulator for ``platform`` from the package at ``root``; the name of the entry."""
-    name = architecture(platform)
-    qemu = _ARCHITECTURES[name][0] if name in _ARCHITECTURES else name
-    if qemu not in lines:
-        raise EmulationError(
-            f"this machine cannot run {platform}, and its distribution's qemu brings no emulator for it; "
-            f"leave it out of the platforms, or register one for {qemu} yourself"
-        )
-    entry = f"{prefix}-{qemu}"
-    _, _, kind, offset, magic, mask, interpreter, flags = lines[qemu].split(":")
-    path = root / interpreter.lstrip("/")
-    if not path.exists():
-        raise EmulationError(f"the qemu package names {interpreter}, which it does not hold")
-    flags = flags if "F" in flags else flags + "F"
-    if (BINFMT / entry).exists():
-        (BINFMT / entry).write_text("-1")
-    # The kernel itself reads the \x escapes, so the line goes to it as the package has it.
-    (BINFMT / "register").write_text(f":{entry}:{kind}:{offset}:{magic}:{mask}:{path}:{flags}")
-    return entry
-
-
-def unregister(prefix: str) -> list[str]:
-    """Remove the entries that :func:`register` made with ``prefix``; their names."""
-    names = {f"{prefix}-{qemu}" for qemu, _ in _ARCHITECTURES.values()}
-    gone = [path for path in BINFMT.iterdir() if path.name in names] if BINFMT.is_dir() else []
-    for path in gone:
-        path.write_text("-1")
-    return sorted(path.name for path in gone)

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from ..docker_config import docker_config_folder
 from ..errors import EngineError
 from ..oci.platform import Platform
 from ..process import Result, run
@@ -64,11 +65,6 @@ class Engine:
     def version(self) -> str:
         """The engine's version, such as ``26.1.5``."""
         return str(self.info.get("ServerVersion", ""))
-
-
-def docker_config_folder() -> str:
-    """The folder of the user's Docker CLI configuration."""
-    return os.environ.get("DOCKER_CONFIG") or os.path.join(os.path.expanduser("~"), ".docker")
 
 
 def find(builder: Optional[str] = None) -> Engine:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from ..errors import SourceError
-from .manifest import INDEX_TYPES, MANIFEST_TYPES, is_digest, matches, parse, platform_of
+from .digest import is_digest, matches
+from .manifest import INDEX_TYPES, MANIFEST_TYPES, parse, platform_of
 from .platform import Platform
 
 _OCI_INDEX, _OCI_MANIFEST = INDEX_TYPES[0], MANIFEST_TYPES[0]

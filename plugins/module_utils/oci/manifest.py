@@ -6,13 +6,12 @@ Source of the rules: OCI image specification 1.1, and Docker's older media types
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .digest import is_digest
 from .platform import Platform
 from .reference import Reference
 
@@ -30,7 +29,6 @@ _CONFIG_TYPES = (
 )
 # What BuildKit marks attestation manifests with.
 _ATTESTATION = "vnd.docker.reference.type"
-_DIGEST = re.compile(r"(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 
 
 @dataclass(frozen=True)
@@ -67,17 +65,6 @@ class Content:
     entries: tuple[Entry, ...] = ()
     config: Optional[str] = None
     attestations: Mapping[str, str] = field(default_factory=dict)
-
-
-def is_digest(text: str) -> bool:
-    """Whether ``text`` is a digest that can be verified here."""
-    return bool(_DIGEST.match(text))
-
-
-def matches(body: bytes, digest: str) -> bool:
-    """Whether ``digest`` is the digest of ``body``."""
-    algorithm, _, value = digest.partition(":")
-    return is_digest(digest) and hashlib.new(algorithm, body).hexdigest() == value
 
 
 def parse(body: bytes, content_type: str) -> Content:

@@ -7,19 +7,18 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from ..build.access import Access
-from ..build.buildkit_errors import failed_together
-from ..build.buildkit_progress import Event
-from ..build.carry_out import ImageResult, carry_out
+from ..build.carry_out import carry_out
 from ..build.plan import BuildInput, Plan, make_plan
+from ..build.result import ImageResult, Report, failed_together
 from ..build.stored_image import ImagePush
-from ..document.check_target import check_target
+from ..document.check import check_target
 from ..engine import find as engines
 from ..engine.find import Engine
 from ..errors import BuilderError, Cancelled, EngineError, SourceError
+from ..listener import Event
 from ..process import time_limit
 from ..sources.memory import remember
 from ..sources.tree import SourceTree
@@ -27,27 +26,6 @@ from ..sources.workspace import Workspace
 from .fetch_source import fetch_again, read_source
 
 _PARALLEL_REQUESTS = 8
-
-
-@dataclass(frozen=True)
-class Report:
-    """The results of a request in the document's order, and the error if any image failed."""
-
-    results: tuple[ImageResult, ...]
-    revision: str
-
-    @property
-    def error(self) -> Optional[BuilderError]:
-        """The failed images' error, or all of theirs in one."""
-        errors = [result.error for result in self.results if result.error]
-        return failed_together(errors) if errors else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """``images`` with an entry for each image, and whether any was (or would be) built."""
-        return {
-            "images": [result.to_dict(self.revision) for result in self.results],
-            "changed": any(result.state in ("success", "pending") for result in self.results),
-        }
 
 
 def build_images(

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Callable, Optional
 
-from ..document.check_target import check_source
+from ..document.check import check_source
+from ..document.source import Archive, Source, StandaloneDockerfile
 from ..errors import SourceError
 from ..process import time_limit
 from ..sources import standalone_dockerfile as dockerfile_source
 from ..sources.archive import tar as tar_source
 from ..sources.git import repository as git_source
-from ..sources.tree import Archive, Known, Source, SourceTree, StandaloneDockerfile
+from ..sources.tree import Known, SourceTree
 from ..sources.workspace import Workspace, remove_stale
 
 _DESCRIPTION = "source.json"

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from ..dockerfile.instructions import Dockerfile, parse
-from ..dockerfile.overrides import Base, Injection, bases, inject, rewrite
+from ..dockerfile.overrides import Base, bases
+from ..dockerfile.rewrite import Injection, inject, rewrite
 from ..dockerfile.stages import Resolution, resolve_all
-from ..document.check_target import check_build
+from ..document.check import check_build
 from ..errors import DockerfileError
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from ..build.access import Access
-from ..document.check_target import check_registry
+from ..document.check import check_registry
 from ..engine import find as engines
 from ..engine.find import Engine
 from ..errors import EngineError, ParameterError, RegistryError

@@ -12,16 +12,8 @@ from functools import partial
 from typing import Callable, Optional, Protocol, TypeVar
 
 from ..errors import RegistryError
-from ..oci.manifest import (
-    INDEX_TYPES,
-    MANIFEST_TYPES,
-    Content,
-    Manifest,
-    is_digest,
-    matches,
-    parse,
-    platform_of,
-)
+from ..oci.digest import is_digest, matches
+from ..oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Content, Manifest, parse, platform_of
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..secret import redact

@@ -11,7 +11,6 @@ import base64
 import binascii
 import copy
 import json
-import os
 import re
 import subprocess
 import threading
@@ -19,7 +18,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ..engine.find import docker_config_folder
 from ..errors import RegistryError
 from ..oci.reference import DOCKER_HUB
 from ..process import run
@@ -98,16 +96,6 @@ def registry_of(key: str) -> str:
     host = key.partition("://")[2] or key
     host = host.partition("/")[0].lower()
     return DOCKER_HUB if host in _DOCKER_HUB_HOSTS else host
-
-
-def read_user_config() -> dict[str, Any]:
-    """The user's Docker ``config.json``; empty where there is none that can be read, as for Docker."""
-    try:
-        with open(os.path.join(docker_config_folder(), "config.json"), encoding="utf-8") as file:
-            content = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def docker_config(logins: Mapping[str, Login], user_config: Mapping[str, Any]) -> dict[str, Any]:

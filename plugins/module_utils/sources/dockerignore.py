@@ -8,14 +8,11 @@ pattern that matches a folder matches what is in it, ``**`` matches any number o
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import stat
 from dataclasses import dataclass
 from typing import Optional
 
-_CHUNK = 1 << 20
 #: For each pattern whether a path matched it.
 Matched = tuple[bool, ...]
 _TOKEN = re.compile(r"\*\*/?|\[\^?(?:\\.|[^\\\]])+\]|\\.|.", re.DOTALL)
@@ -72,53 +69,6 @@ def read_ignore(context: str, dockerfile: str) -> Ignore:
             with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
                 return Ignore(file.read())
     return Ignore()
-
-
-#: Raised when ``context_digest`` of the same files changes, so that nobody compares with an old one.
-DIGEST_VERSION = 1
-
-
-def context_digest(context: str, ignore: Ignore) -> str:
-    """A SHA-256 over path, type, permissions and content of all that is not ignored.
-
-    Times and owners do not count, as for BuildKit's own cache. Raises ``OSError``.
-    """
-    total = hashlib.sha256()
-    for path in sorted(_arriving(context, ignore)):
-        absolute = os.path.join(context, path)
-        status = os.lstat(absolute)
-        if stat.S_ISLNK(status.st_mode):
-            mode, content = stat.S_IFLNK, os.readlink(absolute)
-        else:
-            mode, content = status.st_mode, _file_digest(absolute) if stat.S_ISREG(status.st_mode) else ""
-        total.update(f"{path}\0{mode:o}\0{content}\0".encode("utf-8", "surrogateescape"))
-    return total.hexdigest()
-
-
-def _arriving(context: str, ignore: Ignore) -> set[str]:
-    """The paths of what is not ignored, and of the folders around it."""
-    found: set[str] = set()
-    folders = [("", ignore.none)]
-    while folders:
-        start, above = folders.pop()
-        with os.scandir(os.path.join(context, start)) as entries:
-            for entry in entries:
-                path = start + entry.name
-                ignored, matched = ignore.step(path, above)
-                if entry.is_dir(follow_symlinks=False) and not (ignored and not ignore.has_exceptions):
-                    folders.append((f"{path}/", matched))
-                while not ignored and path and path not in found:
-                    found.add(path)
-                    path = path.rpartition("/")[0]
-    return found
-
-
-def _file_digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _pattern(line: str) -> Optional[_Pattern]:

@@ -20,10 +20,10 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO, Callable, TypeVar, Union
 from urllib.parse import urljoin, urlsplit
 
+from ..document.source import RemoteFile
 from ..errors import SourceError
 from ..network import file_url
 from ..network.proxy import proxy_for
-from .tree import RemoteFile
 
 _TIMEOUT_SECONDS = 30.0
 _PAUSES = (0.5, 1.0, 2.0, 4.0)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, astuple
 from typing import Optional
 
-from .dockerignore import DIGEST_VERSION
+from .context_digest import DIGEST_VERSION
 from .tree import Known
 
 _VERSION = 1

@@ -12,11 +12,12 @@ import os
 import shutil
 from typing import Callable
 
+from ..document.source import Folder, GitRepo, StandaloneDockerfile
 from ..errors import SourceError
 from .download import fetch_text, login_warning
 from .git import repository as git_source
 from .locate import find_context
-from .tree import Folder, GitRepo, SourceTree, StandaloneDockerfile
+from .tree import SourceTree
 from .workspace import Workspace, unusable
 
 #: BuildKit's own limit for a Dockerfile is smaller; this is one for what is read into memory.

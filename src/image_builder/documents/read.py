@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check_target import (
-    check_document,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import check_document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
 
 #: The inputs of the service template.

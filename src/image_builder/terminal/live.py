@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.buildkit_progress import Event
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
 from rich.console import Console, RenderableType
 from rich.live import Live

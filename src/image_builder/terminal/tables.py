@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import INPUT_HASH
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.input_hash import INPUT_HASH
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan_text import (
     STATES,
     describe_image,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import INPUT_HASH
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.input_hash import INPUT_HASH
 
 from image_builder import request
 from tests.support.repositories import repository

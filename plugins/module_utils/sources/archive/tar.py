@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 from typing import Callable
 
+from ...document.source import Archive
 from ...errors import SourceError
 from ..download import login_warning, opened, patiently
 from ..locate import find_context, find_dockerfile
-from ..tree import Archive, SourceTree
+from ..tree import SourceTree
 from ..workspace import Workspace, unusable
 from .decompression import unpacked
 from .unpack import unpack

@@ -23,10 +23,10 @@ from collections.abc import Mapping, Sequence
 from typing import Callable, Optional
 
 from ... import process
+from ...document.source import GitRepo
 from ...errors import SourceError
 from ...network import git_url
 from ...secret import redact
-from ..tree import GitRepo
 from .messages import explain
 
 # GIT_CONFIG_COUNT, which carries the configuration below.

@@ -13,11 +13,12 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+from ...document.source import GitRepo
 from ...errors import SourceError
 from ...network import git_url
 from .. import memory as source_memory
 from ..locate import find_context, find_dockerfile
-from ..tree import GitRepo, SourceTree
+from ..tree import SourceTree
 from ..workspace import Workspace, remove_tree, unusable
 from . import version as git_version
 from .checkout import Checkout, look_up

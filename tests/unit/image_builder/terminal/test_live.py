@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import io
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.buildkit_progress import Event
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event
 from rich.console import Console
 
 from image_builder.terminal import live

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.buildkit_errors import (
     build_failure,
-    failed_together,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.buildkit_progress import (
     Outcome,
     Step,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import failed_together
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuildError, SourceError
 
 NAMES = {"image-0": "team/app:1", "image-1": "team/app:2"}

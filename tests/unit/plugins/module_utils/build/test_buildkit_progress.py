@@ -6,10 +6,8 @@ import json
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.buildkit_progress import (
-    Event,
-    Reader,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.buildkit_progress import Reader
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event
 
 NAMES = {"image-0": "team/app:1", "image-1": "team/app:2"}
 

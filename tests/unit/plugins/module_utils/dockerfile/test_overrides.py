@@ -8,15 +8,14 @@ from typing import Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.instructions import parse
-from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.overrides import (
-    Base,
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.overrides import Base, bases
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.rewrite import (
     Injection,
-    Override,
-    bases,
     inject,
     rewrite,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.stages import resolve_all
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Override
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import DockerfileError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 from hypothesis import given

@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check_target import (
-    check_source,
-    with_secrets_read,
-)
-from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
-from ansible_collections.sodalite.image_builder.plugins.module_utils.network import file_url
-from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import (
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import check_source
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.secrets import with_secrets_read
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import (
     Archive,
     Folder,
     GitRepo,
     RemoteFile,
     StandaloneDockerfile,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.network import file_url
+from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 
 URL = "https://files.example.com/app/Dockerfile"
 REPOSITORY = "https://git.example.com/team/app.git"

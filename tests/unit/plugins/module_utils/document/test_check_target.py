@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check_target import (
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import (
     check_build,
     check_document,
     check_registry,
     check_source,
     check_target,
-    with_secrets_read,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.secrets import with_secrets_read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Cache
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform

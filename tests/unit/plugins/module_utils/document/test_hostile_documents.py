@@ -12,14 +12,14 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document im
     check_target as parameters,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.faults import Faults
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Target
-from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
-from ansible_collections.sodalite.image_builder.plugins.module_utils.network.git_url import TRANSPORTS
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import (
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import (
     Archive,
     GitRepo,
     Source,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Target
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.network.git_url import TRANSPORTS
 from hypothesis import given
 from hypothesis import strategies as st
 

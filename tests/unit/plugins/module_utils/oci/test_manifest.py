@@ -8,11 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.manifest import (
-    matches,
-    parse,
-    platform_of,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.digest import matches
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.manifest import parse, platform_of
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,13 +8,13 @@ import json
 from pathlib import Path
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.docker_config import read_user_config
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.credentials import (
     DOCKER_HUB_KEY,
     Credentials,
     Login,
     docker_config,
-    read_user_config,
     registry_of,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.context_digest import (
+    context_digest,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.dockerignore import (
     Ignore,
-    context_digest,
     read_ignore,
 )
 from hypothesis import given

@@ -13,6 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import (
+    Archive,
+    Folder,
+    GitRepo,
+    RemoteFile,
+    StandaloneDockerfile,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.file_url import to_url
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
@@ -21,14 +28,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.sources imp
     standalone_dockerfile as dockerfile_source,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.archive import tar as tar_source
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import (
-    Archive,
-    Folder,
-    GitRepo,
-    RemoteFile,
-    SourceTree,
-    StandaloneDockerfile,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 
 from tests.support.files import FileServer, file_server

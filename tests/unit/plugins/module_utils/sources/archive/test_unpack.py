@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import (
+    Archive,
+    RemoteFile,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.file_url import to_url
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.archive import tar as tar_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.archive import unpack
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import (
-    Archive,
-    RemoteFile,
-    SourceTree,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 from hypothesis import given
 from hypothesis import strategies as st

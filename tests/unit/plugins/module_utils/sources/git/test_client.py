@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils import process
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import GitRepo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled, SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import client as git_client
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import (
     repository as git_source,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import GitRepo, SourceTree
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 
 from tests.support.git_servers import SshGitServer, git_daemon, http_git_server, ssh_git_server

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import GitRepo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import (
@@ -20,7 +21,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import (
     repository as git_source,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import GitRepo, SourceTree
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 
 from tests.support.git_servers import git_daemon, http_git_server, lfs_object, ssh_git_server

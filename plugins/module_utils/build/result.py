@@ -1,0 +1,89 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""How the images of a request ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ..errors import BuilderError, BuildError
+from ..oci.manifest import Manifest
+from .plan import ImagePlan
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """How one image ended.
+
+    ``state`` is ``success``, ``unchanged``, ``pending`` (planned only), ``failed``, or ``cancelled`` (not
+    built since another image failed).
+
+    ``seconds`` is the time from the start of the build until this image was done.
+    """
+
+    plan: ImagePlan
+    state: str
+    manifest: Optional[Manifest] = None
+    seconds: float = 0.0
+    error: Optional[BuilderError] = None
+
+    def to_dict(self, revision: str) -> dict[str, Any]:
+        """The image's entry in results."""
+        leading = self.plan.image.references[0]
+        digests = self.manifest.platforms if self.manifest else {}
+        digest = self.manifest.digest if self.manifest else ""
+        return {
+            "reference": str(leading),
+            "registry": leading.registry,
+            "image": leading.repository,
+            "tag": leading.tag or "",
+            "references": [str(reference) for reference in self.plan.image.references],
+            "digest": digest,
+            "platforms": [
+                {"platform": str(platform), "digest": digests.get(platform, "")}
+                for platform in self.plan.platforms
+            ],
+            "bases": [base.to_dict() for base in self.plan.bases],
+            "state": self.state,
+            "reason": self.plan.reason,
+            "changed": self.state == "success",
+            "seconds": round(self.seconds, 1),
+            "revision": revision,
+            "input_hash": self.plan.input_hash,
+            "attestations": dict(self.manifest.attestations) if self.manifest else {},
+            "error": self.error.to_dict() if self.error else None,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of a request in the document's order, and the error if any image failed."""
+
+    results: tuple[ImageResult, ...]
+    revision: str
+
+    @property
+    def error(self) -> Optional[BuilderError]:
+        """The failed images' error, or all of theirs in one."""
+        errors = [result.error for result in self.results if result.error]
+        return failed_together(errors) if errors else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """``images`` with an entry for each image, and whether any was (or would be) built."""
+        return {
+            "images": [result.to_dict(self.revision) for result in self.results],
+            "changed": any(result.state in ("success", "pending") for result in self.results),
+        }
+
+
+def failed_together(errors: list[BuilderError]) -> BuilderError:
+    """One error for a request in which several images failed."""
+    if len(errors) == 1:
+        return errors[0]
+    texts = list(dict.fromkeys(map(str, errors)))
+    return BuildError(
+        "images_failed",
+        f"{len(errors)} images failed. "
+        + " ".join(f"({n}) {text.rstrip('.')}." for n, text in enumerate(texts, 1)),
+        retryable=all(error.retryable for error in errors),
+    )

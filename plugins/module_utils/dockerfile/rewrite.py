@@ -1,0 +1,90 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Making BuildKit use other base images: a copy of the Dockerfile, and a named context for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..errors import DockerfileError
+from .instructions import Dockerfile, Stage
+from .overrides import Base, place_of
+from .stages import Resolution
+
+_PREFIX = "image-builder-base"
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What makes BuildKit use given bases.
+
+    ``text`` is the Dockerfile with these bases' words replaced by names, and ``contexts``
+    maps the named contexts to set, ``name::os/arch[/variant]``, to ``docker-image://`` addresses.
+    """
+
+    text: str
+    contexts: Mapping[str, str]
+
+
+def rewrite(dockerfile: Dockerfile, names: Mapping[int, str]) -> str:
+    """The Dockerfile's text with the base of each stage in ``names`` replaced, else byte for byte.
+
+    A base that stands on several lines is replaced on the last of them and left out on the
+    others, so that all lines keep their numbers.
+    """
+    text = dockerfile.text
+    for index in sorted(names, reverse=True):
+        spans = dockerfile.stages[index].base_spans
+        for start, end in reversed(spans):
+            text = text[:start] + (names[index] if (start, end) == spans[-1] else "") + text[end:]
+    return text
+
+
+def inject(
+    dockerfile: Dockerfile,
+    resolutions: Sequence[Resolution],
+    chosen: Sequence[Base],
+) -> Injection:
+    """The text and named contexts with which BuildKit uses the ``chosen`` bases.
+
+    ``chosen`` comes from ``bases`` for the same ``resolutions``, its references perhaps pinned since.
+    Each stage gets a name of its own. BuildKit looks a name up for the platform that
+    the stage is pulled for; where one such platform needs different bases for different targets, as in
+    ``FROM --platform=$BUILDPLATFORM tools:$TARGETARCH``, the name ends in ``$TARGETPLATFORM``.
+    A stage that starts from an image on some platforms only stays as written. Raises
+    ``DockerfileError`` (code ``base_differs_by_platform``) where neither can give the bases chosen.
+    """
+    prefix = _PREFIX
+    while prefix in dockerfile.text:
+        prefix += "x"
+    without_image = {
+        used.stage.index for resolution in resolutions for used in resolution.stages if used.image is None
+    }
+    names: dict[int, str] = {}
+    contexts: dict[str, str] = {}
+    for index in sorted({base.stage for base in chosen}):
+        of_stage = [base for base in chosen if base.stage == index]
+        if index in without_image:
+            if any(base.overridden for base in of_stage):
+                raise _inseparable(dockerfile.stages[index], "starts from an image on some platforms only")
+            continue
+        name = names[index] = f"{prefix}-{index}"
+        needed = {(base.stage_platform, base.reference) for base in of_stage}
+        several = len(needed) > len({platform for platform, _ in needed})
+        if several:
+            names[index] = f"{name}/${{TARGETPLATFORM}}"
+            if any(r.variables["TARGETPLATFORM"] != str(r.platform) for r in resolutions):
+                raise _inseparable(dockerfile.stages[index], "needs TARGETPLATFORM, which is redefined")
+        for base in of_stage:
+            key = f"{name}/{base.platform}" if several else name
+            contexts[f"{key}::{base.stage_platform}"] = f"docker-image://{base.reference}"
+    return Injection(rewrite(dockerfile, names), contexts)
+
+
+def _inseparable(stage: Stage, why: str) -> DockerfileError:
+    return DockerfileError(
+        "base_differs_by_platform",
+        f"The base of {place_of(stage)} cannot be replaced for each platform: it {why}.",
+        hint="Give the platforms as images of their own.",
+        line=stage.line,
+    )

@@ -1,0 +1,59 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Who is told what goes on: a terminal, a file, or nobody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Protocol
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to an image, for a display of rows.
+
+    ``platform`` is empty where all of the image's are meant. ``state`` is, for the image itself,
+    ``pending``, ``unchanged``, ``success``, ``failed`` or ``cancelled`` (another image's failure ended its
+    build, which may be tried again); for a step, which ``text`` names, ``started``, ``done`` or
+    ``failed``. ``seconds`` is how long a step took. ``line`` is what a listener without rows
+    shows of it, empty for nothing.
+    """
+
+    image: str
+    platform: str
+    state: str
+    text: str = ""
+    seconds: float = 0.0
+    line: str = ""
+
+
+class Listener(Protocol):
+    """Is told what goes on, from any thread.
+
+    What it raises ends the build with that error.
+    """
+
+    def line(self, text: str) -> None:
+        """One line of plain text for the user."""
+
+    def event(self, event: Event) -> None:
+        """What happened to an image."""
+
+
+class Lines:
+    """A listener without rows: gives ``write`` each line, and the lines of events."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+
+    def line(self, text: str) -> None:
+        """Write ``text``."""
+        self._write(text)
+
+    def event(self, event: Event) -> None:
+        """Write the line of ``event``, if it has one."""
+        if event.line:
+            self._write(event.line)
+
+
+#: The listener that nobody hears.
+SILENT: Listener = Lines(lambda _: None)
