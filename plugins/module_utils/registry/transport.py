@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from ..errors import Cancelled
 from ..network.proxy import Proxy, proxy_for
 from ..oci.reference import is_registry_host
-from ..retry import Patience
+from ..retry import Patience, patiently
 from .hosts import Endpoint, RegistryHosts
 
 #: The most that is read of one answer, in bytes; containerd's limit for a manifest or config.
@@ -128,16 +128,16 @@ class Transport:
         is obeyed; one that leads beyond the limit ends the tries at once.
         """
         patience = Patience(retry_for, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
-        while True:
-            try:
-                return call()
-            except Failure as failure:
-                limit = None if failure.connected else _CONNECT_RETRY_SECONDS
-                wait = patience.pause(failure.pause, limit) if failure.temporary else None
-                if wait is None:
-                    raise
-            if self._closed.wait(wait):
-                raise Cancelled()
+
+        def pause(failure: Failure) -> Optional[float]:
+            limit = None if failure.connected else _CONNECT_RETRY_SECONDS
+            return patience.pause(failure.pause, limit) if failure.temporary else None
+
+        return patiently(call, Failure, pause, wait=self._wait)
+
+    def _wait(self, seconds: float) -> None:
+        if self._closed.wait(seconds):
+            raise Cancelled()
 
     def send(
         self,

@@ -14,19 +14,22 @@ import os
 import socket
 import ssl
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Callable, TypeVar, Union
 from urllib.parse import urljoin, urlsplit
 
+from .. import retry
 from ..document.source import RemoteFile
 from ..errors import SourceError
 from ..network import file_url
 from ..network.proxy import proxy_for
+from ..retry import Patience
 
 _TIMEOUT_SECONDS = 30.0
-_PAUSES = (0.5, 1.0, 2.0, 4.0)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 4.0
+_TRIES = 5
+_KEEP_TRYING_SECONDS = 600.0
 _MOST_REDIRECTS = 10
 _TOKEN_USERNAME = "oauth2"
 _ACCESS_HINT = "Check the address, and 'username' and 'password', which may be a token."
@@ -74,15 +77,13 @@ class Body:
 
 def patiently(call: Callable[[], _T], progress: Callable[[str], None]) -> _T:
     """``call()``, again after growing pauses while it fails with a ``SourceError`` that can pass."""
-    for pause in _PAUSES:
-        try:
-            return call()
-        except SourceError as error:
-            if not error.retryable:
-                raise
-            progress(f"{error.message} Trying again in {pause:g} s.")
-        time.sleep(pause)
-    return call()
+    patience = Patience(_KEEP_TRYING_SECONDS, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, tries=_TRIES)
+    return retry.patiently(
+        call,
+        SourceError,
+        lambda error: patience.pause() if error.retryable else None,
+        tell=lambda error, pause: progress(f"{error.message} Trying again in {pause:g} s."),
+    )
 
 
 @contextmanager

@@ -41,7 +41,8 @@ DIGEST = f"sha256:{hashlib.sha256(TEXT).hexdigest()}"
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "_PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(download, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(download, "_TRIES", 4)
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
 
