@@ -21,9 +21,9 @@ from unittest.mock import patch
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 
 from image_builder import request
-from image_builder.terminal.live import Progress
 from tests.support.registry import registry
 from tests.support.repositories import add_commit, repository
 
@@ -111,7 +111,7 @@ class Site:
 
     def build(self, document: Mapping[str, Any]) -> Report:
         """Build with image-builder in this process, as its command line does."""
-        return request.carry_out(document, Progress(lambda line: None))
+        return request.carry_out(document, SILENT)
 
     def build_ok(self, document: Mapping[str, Any], state: str) -> None:
         """The same, and see that every image ends in ``state``."""

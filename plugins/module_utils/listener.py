@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, Protocol
 
 
@@ -15,7 +15,7 @@ class Event:
     ``pending``, ``unchanged``, ``success``, ``failed`` or ``cancelled`` (another image's failure ended its
     build, which may be tried again); for a step, which ``text`` names, ``started``, ``done`` or
     ``failed``. ``seconds`` is how long a step took. ``line`` is what a listener without rows
-    shows of it, empty for nothing.
+    shows of it, empty for nothing; where it is all there is to tell, ``image`` is empty.
     """
 
     image: str
@@ -23,7 +23,7 @@ class Event:
     state: str
     text: str = ""
     seconds: float = 0.0
-    line: str = ""
+    line: str = field(default="", compare=False)
 
 
 class Listener(Protocol):

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from .errors import BuilderError, from_os_error
+from .listener import Lines, Listener
 from .process import cancellable
 
 __all__ = ["REGISTRY_LOGIN", "AnsibleModule", "opened"]
@@ -28,15 +29,15 @@ REGISTRY_LOGIN: dict[str, dict[str, Any]] = {
 
 
 @contextmanager
-def opened(module: AnsibleModule) -> Iterator[Callable[[str], None]]:
-    """Do a module's work inside: gives the function that reports progress, one line a call.
+def opened(module: AnsibleModule) -> Iterator[Listener]:
+    """Do a module's work inside: gives the listener that writes progress to the file, line by line.
 
     A ``BuilderError`` ends the module with ``msg`` and the structured ``error``, redacted.
     """
     watched = [int(word) for word in os.environ.get("IMAGE_BUILDER_WATCHED", "").split()]
     path = os.environ.get("IMAGE_BUILDER_PROGRESS")
 
-    def report(line: str) -> None:
+    def write(line: str) -> None:
         if path:
             # A progress file that cannot be written is no reason to stop building.
             try:
@@ -47,7 +48,7 @@ def opened(module: AnsibleModule) -> Iterator[Callable[[str], None]]:
 
     try:
         with cancellable(watched):
-            yield report
+            yield Lines(write)
     except BuilderError as error:
         module.fail_json(msg=str(error), error=error.to_dict())
     except OSError as error:

@@ -328,7 +328,7 @@ def main() -> None:
     )
     given = module.params
     source = {"context": given["context"], "dockerfile": given["dockerfile"]} if given["context"] else None
-    with door.opened(module) as report:
+    with door.opened(module) as listener:
         built = build_images(
             given["target"],
             given["options"],
@@ -336,7 +336,7 @@ def main() -> None:
             source=source,
             raw_source=given["source"],
             plan_only=module.check_mode,
-            report=report,
+            listener=listener,
         )
         result = built.to_dict()
         if module._diff:

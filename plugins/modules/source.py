@@ -134,13 +134,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    with door.opened(module) as report:
+    with door.opened(module) as listener:
         if given["state"] == "absent":
             module.exit_json(changed=remove_source(given["workspace"]))
         fetched = fetch_source(
             given["source"],
             given["custom_workdir"],
-            report,
+            listener,
             lazy=given["lazy"],
             timeout=given["timeout"],
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Listener
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
     build_images,
 )
@@ -16,10 +17,9 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
 )
 
 from image_builder.playbooks import set_up as build_site
-from image_builder.terminal.live import Progress
 
 
-def carry_out(document: Mapping[str, Any], progress: Progress, *, plan_only: bool = False) -> Report:
+def carry_out(document: Mapping[str, Any], listener: Listener, *, plan_only: bool = False) -> Report:
     """Build the images of a checked ``document``, or only plan them.
 
     Raises ``BuilderError`` where nothing could be built; an image's own failure is in the report.
@@ -29,13 +29,13 @@ def carry_out(document: Mapping[str, Any], progress: Progress, *, plan_only: boo
     fetched = fetch_source(
         document["source"],
         document.get("custom_workdir"),
-        progress.line,
+        listener,
         lazy=True,
         timeout=options.get("timeout"),
     )
     try:
         for warning in fetched.tree.warnings:
-            progress.line(f"warning: {warning}")
+            listener.line(f"warning: {warning}")
         return build_images(
             document["target"],
             options,
@@ -43,8 +43,7 @@ def carry_out(document: Mapping[str, Any], progress: Progress, *, plan_only: boo
             source=None,
             raw_source=document["source"],
             plan_only=plan_only,
-            report=progress.line,
-            watch=progress.watch,
+            listener=listener,
         )
     finally:
         remove_source(fetched.workspace)

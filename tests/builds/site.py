@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
     build_images,
 )
@@ -82,7 +83,7 @@ class Site:
             workspace=workspace,
             source=None if workspace else source,
             plan_only=plan_only,
-            report=report or self.told.append,
+            listener=Lines(report or self.told.append),
         )
 
     def build_ok(self, *images: dict[str, Any]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
     remove_source,
@@ -160,7 +161,7 @@ def test_a_source_with_hostile_text_writes_nothing_outside_and_runs_nothing(
                 shutil.copy(servers.ssh[place[2]], key)
         before = ground.held()
         with suppress(BuilderError):
-            fetched = fetch_source(source, None, lambda line: None)
+            fetched = fetch_source(source, None, SILENT)
             try:
                 assert Path(fetched.tree.dockerfile).is_relative_to(fetched.workspace), what
                 assert Path(fetched.tree.context).is_relative_to(fetched.workspace), what

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled, RegistryError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
     remove_source,
@@ -253,7 +254,7 @@ class TestArchives:
         argv += [f"--output=type=oci,dest={archive}", str(site.context)]
         own = {**os.environ, "DOCKER_CONFIG": str(site.folder / "docker")}
         subprocess.run(argv, env=own, check=True, capture_output=True)
-        made = fetch_source({"tar": {"path": str(archive)}}, None, site.told.append).workspace
+        made = fetch_source({"tar": {"path": str(archive)}}, None, Lines(site.told.append)).workspace
         yield made
         remove_source(made)
 

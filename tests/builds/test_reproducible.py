@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.machine.debian_archive import (
     ArchiveError,
 )
@@ -63,7 +64,7 @@ def build(site: Site, tag: str) -> None:
     made = site.folder / "repository"
     if not made.exists():
         repository(made, {"Dockerfile": DOCKERFILE, "app": "x\n"})
-    workspace = fetch_source({"git_repo": {"url": made.as_uri()}}, None, site.told.append).workspace
+    workspace = fetch_source({"git_repo": {"url": made.as_uri()}}, None, Lines(site.told.append)).workspace
     try:
         image = {"image": "app", "tag": tag, "platforms": BOTH}
         built = site.build(image, workspace=workspace)

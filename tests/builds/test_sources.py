@@ -16,6 +16,7 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
     build_images,
 )
@@ -82,7 +83,7 @@ class Site:
         """Build ``images`` (by default one) of ``source``, as the modules of a playbook do."""
         wanted = [{**image, "image": f"{self.name}/{image.get('image', 'app')}"} for image in images or ({},)]
         target = {"images": wanted, "registry": {"url": self.engine.registry}}
-        fetched = fetch_source(source, None, lambda line: None)
+        fetched = fetch_source(source, None, SILENT)
         try:
             return build_images(
                 target,
@@ -90,7 +91,7 @@ class Site:
                 workspace=fetched.workspace,
                 source=None,
                 plan_only=plan_only,
-                report=lambda line: None,
+                listener=SILENT,
             )
         finally:
             remove_source(fetched.workspace)

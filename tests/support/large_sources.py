@@ -15,6 +15,7 @@ from typing import Any
 # Builds nothing large: what is measured is this program, not the engine.
 _PROGRAM = """
 import json, os, re, sys
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.images import build_images
 
@@ -25,13 +26,13 @@ def peak():
 
 source, target, folder = json.loads(sys.argv[1])
 before = peak()
-fetched = fetch_source(source, folder, lambda line: None)
+fetched = fetch_source(source, folder, SILENT)
 size = 0
 for place, _, names in os.walk(fetched.workspace):
     size += sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for name in names)
 try:
     built = build_images(
-        target, None, workspace=fetched.workspace, source=None, plan_only=False, report=lambda line: None
+        target, None, workspace=fetched.workspace, source=None, plan_only=False, listener=SILENT
     )
 finally:
     remove_source(fetched.workspace)

@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
-from ..listener import Event
+from ..listener import Event, Listener
 
 _LOG_LINES = 15
 # BuildKit's own form: the builder's platform, and after an arrow the image's where that is another.
@@ -83,21 +83,15 @@ class Outcome:
 
 
 class Reader:
-    """Reads the stream line by line and tells ``report`` of each step that starts and ends.
+    """Reads the stream line by line and tells ``listener`` of each step that starts and ends.
 
-    ``names`` maps bake targets to what people call those images. Where ``watch`` is given, it
-    is told of the steps instead, and also of those that several images share, for each of them.
+    ``names`` maps bake targets to what people call those images. Of a step that several images share there
+    is an event for each of them.
     """
 
-    def __init__(
-        self,
-        names: Mapping[str, str],
-        report: Callable[[str], None],
-        watch: Optional[Callable[[Event], None]] = None,
-    ) -> None:
+    def __init__(self, names: Mapping[str, str], listener: Listener) -> None:
         self._names = names
-        self._report = report
-        self._watch = watch
+        self._listener = listener
         self._steps: dict[str, Step] = {}
         self._announced: set[str] = set()
         self._shown: set[tuple[str, Event]] = set()
@@ -149,33 +143,35 @@ class Reader:
             seconds = (step.completed - _time(started)).total_seconds()
         if not started or self._is_internal(step):
             return
-        if self._watch is not None:
-            self._show(digest, step, self._parse(name), seconds if completed else None)
-            return
+        lines = []
         if digest not in self._announced:
             self._announced.add(digest)
-            self._report(step.name)
+            lines.append(step.name)
         if seconds >= 1 and not step.error:
-            self._report(f"{step.name}, done in {seconds:.1f} s")
+            lines.append(f"{step.name}, done in {seconds:.1f} s")
+        event = self._event(step, self._parse(name), seconds if completed else None)
+        if event is not None and (digest, event) not in self._shown:
+            # BuildKit repeats itself.
+            self._shown.add((digest, event))
+            self._listener.event(event)
+        for line in lines:
+            self._listener.event(Event("", "", "started", line=line))
 
-    def _show(self, digest: str, step: Step, place: tuple[str, str, str], seconds: Optional[float]) -> None:
-        """Tell ``watch`` once of each change; BuildKit repeats itself."""
+    def _event(self, step: Step, place: tuple[str, str, str], seconds: Optional[float]) -> Optional[Event]:
+        """What rows show of a step, if it belongs to one image; ``seconds`` are those of one that ended."""
         target, where, text = place
-        if self._watch is None or target not in self._names or step.cancelled:
-            return
+        if target not in self._names or step.cancelled:
+            return None
         platform = _PLATFORM.match(where)
         if platform is not None:
             where = where[platform.end() :]
-        event = Event(
+        return Event(
             self._names[target],
             f"{platform['os']}/{platform['to'] or platform['rest']}" if platform else "",
             "started" if seconds is None else "failed" if step.error else "done",
             _one_line(f"{where} {text}"),
             seconds or 0.0,
         )
-        if (digest, event) not in self._shown:
-            self._shown.add((digest, event))
-            self._watch(event)
 
     def _parse(self, name: str) -> tuple[str, str, str]:
         """The bake target of a step, its place in the build without that, and what it does."""

@@ -19,19 +19,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from ..docker_config import docker_config_folder
 from ..document.options import Options
 from ..engine.find import Engine, environment, rewrites_timestamps
 from ..errors import BuilderError, RegistryError
-from ..listener import Event
+from ..listener import Event, Listener
 from ..process import run
 from ..registry.client import Registry
 from ..registry.confirm import confirm
 from ..registry.credentials import docker_config
 from ..retry import Patience
-from ..secret import redact
+from ..secret import Secret, redact
 from .access import Access
 from .annotations import describe
 from .bake_file import Target, attestations, bake_file, secret_environment, secrets
@@ -55,13 +55,12 @@ def carry_out(
     access: Access,
     registry: Registry,
     folder: str,
-    report: Callable[[str], None],
-    watch: Optional[Callable[[Event], None]] = None,
+    listener: Listener,
 ) -> list[ImageResult]:
     """Build and push the pending images of ``plan``; the results are in the plan's order.
 
     ``folder`` is a private directory for files that the build needs; none of them stays there.
-    ``report`` gets lines; with ``watch`` the steps of the build go there as events instead.
+    ``listener`` is told of each image and each step.
     An image's failure is in its result; what stops all of them is raised (``BuilderError``).
     """
     done = {
@@ -71,29 +70,31 @@ def carry_out(
     if options.on_failure != "continue" and any(result.error for result in done.values()):
         done.update({id(image): ImageResult(image, "cancelled") for image in pending})
         pending = ()
-    if watch is not None:
-        for image in plan.images:
-            for platform in image.platforms:
-                watch(Event(image.image.name, str(platform), image.state, image.reason))
+    for image in plan.images:
+        for platform in image.platforms:
+            listener.event(Event(image.image.name, str(platform), image.state, image.reason))
     for result in done.values():
-        report(f"{result.plan.image.name} {'is unchanged' if result.state == 'unchanged' else result.state}")
+        listener.line(
+            f"{result.plan.image.name} {'is unchanged' if result.state == 'unchanged' else result.state}"
+        )
     unbuilt = _unbuilt(pending, options, registry)
     for result in unbuilt:
         done[id(result.plan)] = result
-        report(f"{result.plan.image.name} {result.state}")
-        if watch is not None:
-            watch(Event(result.plan.image.name, "", result.state))
+        listener.line(f"{result.plan.image.name} {result.state}")
+        listener.event(Event(result.plan.image.name, "", result.state))
     pending = tuple(image for image in pending if id(image) not in done)
-    if watch is None:
-        for image in pending:
-            report(f"building {image.image.name}: {image.reason}")
+    for image in pending:
+        line = f"building {image.image.name}: {image.reason}"
+        listener.event(Event("", "", "started", line=line))
     if pending:
         # Without a commit there is no time to give the files.
         rewrite = bool(plan.source.committed_at) and rewrites_timestamps(plan.engine)
         if plan.source.committed_at and not rewrite:
-            report("this builder cannot give files the commit's time: another engine gives other digests")
+            listener.line(
+                "this builder cannot give files the commit's time: another engine gives other digests"
+            )
         with tempfile.TemporaryDirectory(dir=folder) as own:
-            attempt = _Attempt(plan, options, access, registry, own, report, watch, rewrite)
+            attempt = _Attempt(plan, options, access, registry, own, listener, rewrite)
             for result in attempt.build(pending):
                 done[id(result.plan)] = result
     return [done[id(image)] for image in plan.images]
@@ -135,6 +136,21 @@ class _Step(NamedTuple):
     push: bool
 
 
+class _Redacting:
+    """Keeps secrets out of what a listener is told."""
+
+    def __init__(self, listener: Listener, secrets: Sequence[Secret]) -> None:
+        self._listener = listener
+        self._secrets = secrets
+
+    def line(self, text: str) -> None:
+        self._listener.line(redact(text, self._secrets))
+
+    def event(self, event: Event) -> None:
+        text, line = redact(event.text, self._secrets), redact(event.line, self._secrets)
+        self._listener.event(replace(event, text=text, line=line))
+
+
 class _Attempt:
     """The files and settings that all bakes of one request share."""
 
@@ -145,16 +161,14 @@ class _Attempt:
         access: Access,
         registry: Registry,
         folder: str,
-        report: Callable[[str], None],
-        watch: Optional[Callable[[Event], None]],
+        listener: Listener,
         rewrite_timestamps: bool,
     ) -> None:
         self._plan = plan
         self._options = options
         self._registry = registry
         self._folder = folder
-        self._report = report
-        self._watch = watch
+        self._listener = listener
         self._rewrite_timestamps = rewrite_timestamps
         self._access = access
         self._dockerfiles: dict[str, str] = {}
@@ -171,9 +185,9 @@ class _Attempt:
             for portion in portions:
                 error = self._bake_patiently("built", portion, _Step(build=True, push=False)).error
                 if error is not None:
-                    self._report("nothing is pushed, since not all images could be built")
+                    self._listener.line("nothing is pushed, since not all images could be built")
                     return [self._unpushed(image, error) for image in images]
-            self._report("all images are built; pushing them")
+            self._listener.line("all images are built; pushing them")
             step = _Step(build=False, push=True)
         results: list[ImageResult] = []
         for portion in portions:
@@ -197,7 +211,9 @@ class _Attempt:
         if self._options.on_failure != "continue" or error.code == "engine_lost":
             singles = [self._stopped(image, None if blamed else error) for image in again]
         else:
-            self._report(f"failed: {error}" if blamed else "the build failed; building each image by itself")
+            self._listener.line(
+                f"failed: {error}" if blamed else "the build failed; building each image by itself"
+            )
             with ThreadPoolExecutor(len(again)) as pool:
                 # What has been waited for already is not waited for once more.
                 left = patience if error.code in _TEMPORARY else None
@@ -232,7 +248,7 @@ class _Attempt:
         return None
 
     def _failed(self, image: ImagePlan, error: BuilderError) -> ImageResult:
-        self._report(f"{image.image.name} failed")
+        self._listener.line(f"{image.image.name} failed")
         self._ended(image, "failed")
         return ImageResult(image, "failed", error=error)
 
@@ -250,13 +266,13 @@ class _Attempt:
         while True:
             baked = self._bake(name, images, step)
             if baked.error is not None and baked.error.code == "step_lost":
-                self._report(f"trying again without the cache: {baked.error}")
+                self._listener.line(f"trying again without the cache: {baked.error}")
                 baked = self._bake(name, images, step, "--no-cache")
             again = baked.error is not None and baked.error.code in _TEMPORARY
             pause = patience.pause() if again else None
             if pause is None:
                 return baked
-            self._report(f"trying again in {pause:.0f} s: {baked.error}")
+            self._listener.line(f"trying again in {pause:.0f} s: {baked.error}")
             time.sleep(pause)
 
     def _bake(self, name: str, images: Sequence[ImagePlan], step: _Step, *options: str) -> _Baked:
@@ -267,7 +283,7 @@ class _Attempt:
         metadata = os.path.join(self._folder, f"{name}.metadata.json")
         builder = self._plan.engine.builder
         hidden = [*secrets(targets), *self._access.secrets]
-        reader = Reader(names, lambda line: self._report(redact(line, hidden)), self._watching(hidden))
+        reader = Reader(names, _Redacting(self._listener, hidden))
         argv = [
             self._plan.engine.buildx,
             "bake",
@@ -306,13 +322,8 @@ class _Attempt:
         ]
         return _Baked(results, None)
 
-    def _watching(self, hidden: list[Any]) -> Optional[Callable[[Event], None]]:
-        watch = self._watch
-        return watch and (lambda event: watch(replace(event, text=redact(event.text, hidden))))
-
     def _ended(self, image: ImagePlan, state: str) -> None:
-        if self._watch is not None:
-            self._watch(Event(image.image.name, "", state))
+        self._listener.event(Event(image.image.name, "", state))
 
     def _explained(self, outcome: Outcome, names: dict[str, str], hidden: list[Any]) -> BuilderError:
         error = build_failure(outcome, names, self._plan.source.dockerfile_name)
@@ -327,7 +338,7 @@ class _Attempt:
         except RegistryError as error:
             error.image = image.image.name
             return self._failed(image, error)
-        self._report(f"{image.image.name} pushed as {digest}")
+        self._listener.line(f"{image.image.name} pushed as {digest}")
         self._ended(image, "success")
         return ImageResult(image, "success", manifest, self._seconds[id(image)])
 

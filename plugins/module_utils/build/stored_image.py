@@ -12,6 +12,7 @@ from ..dockerfile.rewrite import Injection
 from ..document.options import Options
 from ..document.target import Image
 from ..errors import BuilderError, Cancelled, RegistryError, SourceError
+from ..listener import Listener
 from ..oci.layout import StoredImage, read_image
 from ..oci.manifest import Manifest
 from ..oci.platform import Platform
@@ -64,31 +65,31 @@ class ImagePush:
         plans = [self._plan(image, stored) for image, stored in self._stored]
         return [ImageResult(plan, plan.state, plan.manifest) for plan in plans]
 
-    def carry_out(self, report: Callable[[str], None]) -> list[ImageResult]:
+    def carry_out(self, listener: Listener) -> list[ImageResult]:
         """Push what is not in the registry yet; an image's failure is in its result."""
         plans = [(self._plan(image, stored), stored) for image, stored in self._stored]
         if self._options.on_failure == "atomic":
-            uploads = self._each(plans, self._upload, report)
+            uploads = self._each(plans, self._upload, listener)
             if any(result.error for result in uploads):
                 return [ImageResult(r.plan, "cancelled") if r.state == "success" else r for r in uploads]
-        return self._each(plans, self._push, report)
+        return self._each(plans, self._push, listener)
 
     def _each(
         self,
         plans: Sequence[tuple[StoredPlan, StoredImage]],
         push: Callable[[StoredPlan, StoredImage], Optional[Manifest]],
-        report: Callable[[str], None],
+        listener: Listener,
     ) -> list[ImageResult]:
         """``push`` for each image that the registry lacks; after a failure only if the others go on."""
         results: list[ImageResult] = []
         for plan, stored in plans:
             if plan.state == "unchanged":
-                report(f"{plan.image.name} is unchanged")
+                listener.line(f"{plan.image.name} is unchanged")
                 results.append(ImageResult(plan, "unchanged", plan.manifest))
             elif self._options.on_failure != "continue" and any(result.error for result in results):
                 results.append(ImageResult(plan, "cancelled"))
             else:
-                results.append(self._tried(plan, stored, push, report))
+                results.append(self._tried(plan, stored, push, listener))
         return results
 
     def _tried(
@@ -96,20 +97,20 @@ class ImagePush:
         plan: StoredPlan,
         stored: StoredImage,
         push: Callable[[StoredPlan, StoredImage], Optional[Manifest]],
-        report: Callable[[str], None],
+        listener: Listener,
     ) -> ImageResult:
         begun = time.monotonic()
         try:
-            report(f"pushing {plan.image.name}")
+            listener.line(f"pushing {plan.image.name}")
             found = push(plan, stored)
         except BuilderError as error:
             if isinstance(error, Cancelled):
                 raise
             error.image = plan.image.name
-            report(f"{plan.image.name} failed")
+            listener.line(f"{plan.image.name} failed")
             return ImageResult(plan, "failed", error=error, seconds=time.monotonic() - begun)
         if found is not None:
-            report(f"{plan.image.name} pushed as {found.digest}")
+            listener.line(f"{plan.image.name} pushed as {found.digest}")
         return ImageResult(plan, "success", found, time.monotonic() - begun)
 
     def _plan(self, image: Image, stored: StoredImage) -> StoredPlan:

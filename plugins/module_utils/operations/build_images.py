@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from ..build.access import Access
 from ..build.carry_out import carry_out
@@ -18,7 +18,7 @@ from ..document.check import check_target
 from ..engine import find as engines
 from ..engine.find import Engine
 from ..errors import BuilderError, Cancelled, EngineError, SourceError
-from ..listener import Event
+from ..listener import Listener
 from ..process import time_limit
 from ..sources.memory import remember
 from ..sources.tree import SourceTree
@@ -36,15 +36,14 @@ def build_images(
     source: Optional[Mapping[str, str]],
     raw_source: Optional[Mapping[str, Any]] = None,
     plan_only: bool,
-    report: Callable[[str], None],
-    watch: Optional[Callable[[Event], None]] = None,
+    listener: Listener,
 ) -> Report:
     """Build, or only plan, the images of ``raw_target`` from a fetched ``workspace`` or a local ``source``.
 
     ``source`` has ``context`` and ``dockerfile``, paths on this machine. ``raw_source``, the document's,
     is for a workspace that was made lazily (see ``fetch_source``). A workspace is handed
     on to a later step, unless the build is cancelled: then it is removed, since no later step
-    comes. ``report`` and ``watch`` are told what goes on (see ``build.carry_out``). Raises
+    comes. ``listener`` is told what goes on. Raises
     ``BuilderError`` where nothing could be built.
     """
     target, options = check_target(raw_target, raw_options)
@@ -68,14 +67,14 @@ def build_images(
         try:
             if ready_made:
                 push = ImagePush(home, target.images, options, registry)
-                results = push.plan() if plan_only else push.carry_out(report)
+                results = push.plan() if plan_only else push.carry_out(listener)
             else:
-                report("resolving base images")
+                listener.line("resolving base images")
                 assert engine is not None
                 plan = make_plan(input_, target.images, options, engine, registry, pool)
                 _check_any(plan)
                 if input_.known and plan.pending and not plan_only:
-                    tree = fetch_again(raw_source, input_.revision, home, report)
+                    tree = fetch_again(raw_source, input_.revision, home, listener)
                     input_ = _fetched(tree)
                     plan = make_plan(input_, target.images, options, engine, registry, pool)
                     _check_any(plan)
@@ -88,7 +87,7 @@ def build_images(
                     ]
                 else:
                     folder = home.directory("build")
-                    results = carry_out(plan, options, access, registry, folder, report, watch)
+                    results = carry_out(plan, options, access, registry, folder, listener)
         except BuilderError as error:
             if workspace is not None and not isinstance(error, Cancelled):
                 home.hand_on()

@@ -8,11 +8,12 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from ..document.check import check_source
 from ..document.source import Archive, Source, StandaloneDockerfile
 from ..errors import SourceError
+from ..listener import Listener
 from ..process import time_limit
 from ..sources import standalone_dockerfile as dockerfile_source
 from ..sources.archive import tar as tar_source
@@ -39,7 +40,7 @@ class Fetched:
 def fetch_source(
     raw: Mapping[str, Any],
     custom_workdir: Optional[str],
-    report: Callable[[str], None],
+    listener: Listener,
     *,
     lazy: bool = False,
     timeout: Optional[float] = None,
@@ -54,9 +55,9 @@ def fetch_source(
     begun = time.monotonic()
     source = check_source(raw)
     for path in remove_stale(custom_workdir):
-        report(f"removed {path}, which an interrupted run had left")
+        listener.line(f"removed {path}, which an interrupted run had left")
     with time_limit(timeout), Workspace.create(custom_workdir) as workspace:
-        tree = _fetch(source, workspace, report, lazy=lazy)
+        tree = _fetch(source, workspace, listener, lazy=lazy)
         # Between a fetch that is asked for and the build, a playbook may change what was fetched.
         memory = tree.memory if lazy else ""
         tree = replace(tree, memory=memory, seconds=time.monotonic() - begun)
@@ -66,7 +67,7 @@ def fetch_source(
 
 
 def fetch_again(
-    raw: Optional[Mapping[str, Any]], commit: str, workspace: Workspace, report: Callable[[str], None]
+    raw: Optional[Mapping[str, Any]], commit: str, workspace: Workspace, listener: Listener
 ) -> SourceTree:
     """The source ``raw`` at ``commit`` in the ``workspace`` that was made lazily.
 
@@ -79,7 +80,7 @@ def fetch_again(
             hint="Give 'source' too, or fetch it without 'lazy'.",
         )
     workspace.empty()
-    tree = _fetch(check_source(raw), workspace, report, commit=commit)
+    tree = _fetch(check_source(raw), workspace, listener, commit=commit)
     _write(tree, workspace)
     return tree
 
@@ -87,16 +88,16 @@ def fetch_again(
 def _fetch(
     source: Source,
     workspace: Workspace,
-    report: Callable[[str], None],
+    listener: Listener,
     *,
     lazy: bool = False,
     commit: str = "",
 ) -> SourceTree:
     if isinstance(source, StandaloneDockerfile):
-        return dockerfile_source.fetch(source, workspace, progress=report, lazy=lazy, commit=commit)
+        return dockerfile_source.fetch(source, workspace, listener=listener, lazy=lazy, commit=commit)
     if isinstance(source, Archive):
-        return tar_source.fetch(source, workspace, progress=report)
-    return git_source.fetch(source, workspace, progress=report, lazy=lazy, commit=commit)
+        return tar_source.fetch(source, workspace, listener=listener)
+    return git_source.fetch(source, workspace, listener=listener, lazy=lazy, commit=commit)
 
 
 def _write(tree: SourceTree, workspace: Workspace) -> None:

@@ -22,6 +22,7 @@ from urllib.parse import urljoin, urlsplit
 from .. import retry
 from ..document.source import RemoteFile
 from ..errors import SourceError
+from ..listener import Listener
 from ..network import file_url
 from ..network.proxy import proxy_for
 from ..retry import Patience
@@ -75,14 +76,14 @@ class Body:
         return digest
 
 
-def patiently(call: Callable[[], _T], progress: Callable[[str], None]) -> _T:
+def patiently(call: Callable[[], _T], listener: Listener) -> _T:
     """``call()``, again after growing pauses while it fails with a ``SourceError`` that can pass."""
     patience = Patience(_KEEP_TRYING_SECONDS, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, tries=_TRIES)
     return retry.patiently(
         call,
         SourceError,
         lambda error: patience.pause() if error.retryable else None,
-        tell=lambda error, pause: progress(f"{error.message} Trying again in {pause:g} s."),
+        tell=lambda error, pause: listener.line(f"{error.message} Trying again in {pause:g} s."),
     )
 
 
@@ -238,7 +239,7 @@ def _name(url: str) -> str:
     return urlsplit(url).path.rpartition("/")[2] or url
 
 
-def fetch_text(file: RemoteFile, most: int, progress: Callable[[str], None]) -> tuple[bytes, str]:
+def fetch_text(file: RemoteFile, most: int, listener: Listener) -> tuple[bytes, str]:
     """The whole of a small file, and its digest; with more than ``most`` bytes it is an error."""
 
     def once() -> tuple[bytes, str]:
@@ -254,8 +255,8 @@ def fetch_text(file: RemoteFile, most: int, progress: Callable[[str], None]) -> 
                     )
             return bytes(content), body.finish()
 
-    progress(f"fetching {file.url}")
-    return patiently(once, progress)
+    listener.line(f"fetching {file.url}")
+    return patiently(once, listener)
 
 
 def login_warning(file: RemoteFile) -> tuple[str, ...]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Callable
 
 from ..document.source import Folder, GitRepo, StandaloneDockerfile
 from ..errors import SourceError
+from ..listener import Listener
 from .download import fetch_text, login_warning
 from .git import repository as git_source
 from .locate import find_context
@@ -29,7 +29,7 @@ def fetch(
     source: StandaloneDockerfile,
     workspace: Workspace,
     *,
-    progress: Callable[[str], None],
+    listener: Listener,
     lazy: bool = False,
     commit: str = "",
 ) -> SourceTree:
@@ -41,20 +41,20 @@ def fetch(
     ``git_source.check_out``, ``checksum_mismatch``, ``source_too_large``, ``workdir_missing``,
     ``path_outside_source``, ``no_context``).
     """
-    text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, progress)
+    text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, listener)
     dockerfile = os.path.join(workspace.directory("dockerfile"), _NAME)
     revision, committed_at, url = digest, 0, source.file.url
     warnings = login_warning(source.file)
     memory = ""
     if isinstance(source.context, GitRepo):
         repo = source.context
-        found = git_source.found_before(repo, lazy=lazy, commit=commit, progress=progress)
+        found = git_source.found_before(repo, lazy=lazy, commit=commit, listener=listener)
         if found and lazy:
             name = git_source.memory(repo, found.commit, "dockerfile", digest)
-            known = git_source.recall(repo, found, name, progress)
+            known = git_source.recall(repo, found, name, listener)
             if known:
                 return known
-        checked_out = git_source.check_out(repo, workspace, progress=progress, found=found)
+        checked_out = git_source.check_out(repo, workspace, listener=listener, found=found)
         context = find_context(
             workspace, repo.workdir, f"{repo.url} ({repo.version})", "repository", "subdir"
         )

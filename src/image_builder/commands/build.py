@@ -22,8 +22,8 @@ def build(path: Input, as_json: AsJson = False) -> None:
     """
     with explained(as_json=as_json):
         document = inputs.load(path)
-        with shown(Console(stderr=True, highlight=False)) as progress:
-            built = request.carry_out(document, progress)
+        with shown(Console(stderr=True, highlight=False)) as listener:
+            built = request.carry_out(document, listener)
         error = built.error
         if as_json:
             print_json({**built.to_dict(), "error": error.to_dict() if error else None})

@@ -21,8 +21,8 @@ def plan(path: Input, as_json: AsJson = False) -> None:
     """
     with explained(as_json=as_json):
         document = inputs.load(path)
-        with shown(Console(stderr=True, highlight=False)) as progress:
-            planned = request.carry_out(document, progress, plan_only=True)
+        with shown(Console(stderr=True, highlight=False)) as listener:
+            planned = request.carry_out(document, listener, plan_only=True)
         error = planned.error
         if as_json:
             print_json({**planned.to_dict(), "error": error.to_dict() if error else None})

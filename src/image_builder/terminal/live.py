@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event, Lines, Listener
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -28,25 +28,17 @@ _ORDER = ("failed", "running", "pending", "success", "unchanged")
 _FREE_LINES = 4
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a request tells what goes on: ``line`` takes text, ``watch`` (if any) the steps of the build."""
-
-    line: Callable[[str], None]
-    watch: Callable[[Event], None] | None = None
-
-
 @contextmanager
-def shown(console: Console) -> Iterator[Progress]:
-    """Show on ``console`` what the block tells the ``Progress`` that it gets."""
+def shown(console: Console) -> Iterator[Listener]:
+    """Show on ``console`` what the block tells the listener that it gets."""
     steps = Steps(console)
     if not console.is_terminal or console.is_dumb_terminal:
-        yield Progress(steps)
+        yield Lines(steps)
         return
     rows = Rows(console)
     # Gone at the end: what came of the build is printed after it.
     with Live(rows, console=console, transient=True, refresh_per_second=8):
-        yield Progress(steps, rows.take)
+        yield LinesAndRows(steps, rows)
 
 
 @dataclass
@@ -57,6 +49,22 @@ class _Row:
     #: The running steps with their starts in seconds, the latest one last, and the one that came last.
     running: dict[str, float] = field(default_factory=dict)
     step: str = ""
+
+
+class LinesAndRows:
+    """A listener that prints lines above the rows, and draws events in them."""
+
+    def __init__(self, steps: Steps, rows: Rows) -> None:
+        self._steps = steps
+        self._rows = rows
+
+    def line(self, text: str) -> None:
+        """Print ``text`` above the rows."""
+        self._steps(text)
+
+    def event(self, event: Event) -> None:
+        """Draw ``event`` in its rows."""
+        self._rows.take(event)
 
 
 class Rows:

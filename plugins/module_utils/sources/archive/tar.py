@@ -9,10 +9,10 @@ the archive holds, as in those that hosting services make of repositories, is lo
 from __future__ import annotations
 
 import os
-from typing import Callable
 
 from ...document.source import Archive
 from ...errors import SourceError
+from ...listener import Listener
 from ..download import login_warning, opened, patiently
 from ..locate import find_context, find_dockerfile
 from ..tree import SourceTree
@@ -23,7 +23,7 @@ from .unpack import unpack
 _KIND = "archive"
 
 
-def fetch(source: Archive, workspace: Workspace, *, progress: Callable[[str], None]) -> SourceTree:
+def fetch(source: Archive, workspace: Workspace, *, listener: Listener) -> SourceTree:
     """Unpack the archive into ``workspace.context``.
 
     Raises ``SourceError`` (the codes of ``download.opened`` and ``unpack.unpack``,
@@ -37,8 +37,8 @@ def fetch(source: Archive, workspace: Workspace, *, progress: Callable[[str], No
             newest = unpack(content, body, workspace.context)
             return body.finish(), newest
 
-    progress(f"fetching {source.file.url}")
-    digest, newest = patiently(once, progress)
+    listener.line(f"fetching {source.file.url}")
+    digest, newest = patiently(once, listener)
     image = False
     try:
         dockerfile, warnings = _dockerfile(source, workspace)

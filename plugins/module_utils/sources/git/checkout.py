@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Callable, Optional
+from typing import Optional
 
 from ...errors import SourceError
+from ...listener import Listener
 from ...network import git_url
 from ..workspace import remove_tree
 from . import version as git_version
@@ -62,11 +63,11 @@ def look_up(git: Git, url: str, version: str, what: str) -> Optional[Found]:
 class Checkout:
     """One fetch with all its submodules: ``warnings`` grows, ``git_dirs`` holds the git directories."""
 
-    def __init__(self, git: Git, git_dirs: str, progress: Callable[[str], None]) -> None:
+    def __init__(self, git: Git, git_dirs: str, listener: Listener) -> None:
         self.git_dirs = git_dirs
         self.warnings: list[str] = []
         self._git = git
-        self._progress = progress
+        self._listener = listener
         self._count = 0
 
     def fetch(
@@ -133,7 +134,7 @@ class Checkout:
             if re.search(_REFUSES_SHALLOW, result.stderr) and depth:
                 depth = ()
             elif re.search(_REFUSES_COMMIT, result.stderr) and wants != _EVERYTHING:
-                self._progress("the server gives no single commits: fetching all branches and tags")
+                self._listener.line("the server gives no single commits: fetching all branches and tags")
                 wants, depth = _EVERYTHING, ()
             else:
                 raise self._unknown(url, found.want, what)
@@ -152,7 +153,7 @@ class Checkout:
 
     def _search(self, url: str, version: str, what: str) -> Found:
         """Find an abbreviated commit in the history of all branches and tags, without their files."""
-        self._progress(f"looking for the commit {version} in all branches and tags")
+        self._listener.line(f"looking for the commit {version} in all branches and tags")
         git_dir = self._init(version, what)
         self._git.ask(
             [
@@ -192,7 +193,7 @@ class Checkout:
             )
             return
         self._check_lfs_configuration(git_dir, work_tree, what)
-        self._progress(f"fetching large files of {what}")
+        self._listener.line(f"fetching large files of {what}")
         result = self._git.ask(
             ["lfs", "pull"],
             what,
@@ -265,7 +266,7 @@ class Checkout:
                 raise SourceError(
                     "path_outside_source", f"The submodule {name!r} is not a directory of its own."
                 )
-            self._progress(f"fetching submodule {name!r} from {address}")
+            self._listener.line(f"fetching submodule {name!r} from {address}")
             self.fetch(address, commit, target, name, depth + 1)
 
     def _submodules(self, git_dir: str, work_tree: str, what: str) -> dict[str, tuple[str, str]]:

@@ -20,11 +20,12 @@ import stat
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from typing import Callable, Optional
+from typing import Optional
 
 from ... import process
 from ...document.source import GitRepo
 from ...errors import SourceError
+from ...listener import Listener
 from ...network import git_url
 from ...secret import redact
 from .messages import explain
@@ -65,17 +66,17 @@ _HELPER = (
 class Git:
     """git for one document's repository: its credentials, its key, its transports.
 
-    ``transports`` are those that may be used (``git_url.TRANSPORTS``); ``progress`` gets a
+    ``transports`` are those that may be used (``git_url.TRANSPORTS``); ``listener`` gets a
     plain line when something is tried again. Raises ``SourceError``: ``git_missing``,
     ``ssh_key_unusable``, ``git_unauthorized`` for a credential that git cannot take.
     """
 
-    def __init__(self, repo: GitRepo, progress: Callable[[str], None]) -> None:
+    def __init__(self, repo: GitRepo, listener: Listener) -> None:
         self.repo = repo
         self.transports = tuple(
             name for name in git_url.TRANSPORTS if name != "file" or git_url.transport(repo.url) == "file"
         )
-        self._progress = progress
+        self._listener = listener
         self._local = _environment(self.transports)
         self._remote = _with_access(self._local, repo)
         self._require()
@@ -124,7 +125,7 @@ class Git:
             pause = next(pauses, None)
             if not again or pause is None or time.monotonic() - begun + pause > _KEEP_TRYING_SECONDS:
                 raise error
-            self._progress(f"{error.message} Trying again in {pause:g} s.")
+            self._listener.line(f"{error.message} Trying again in {pause:g} s.")
             time.sleep(pause)
 
     def list_references(self, url: str, options: Sequence[str], what: str) -> str:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Optional
 
 from ...document.source import GitRepo
 from ...errors import SourceError
+from ...listener import Listener
 from ...network import git_url
 from .. import memory as source_memory
 from ..locate import find_context, find_dockerfile
@@ -28,13 +29,13 @@ from .version import Found
 _LATEST_TIME = 253402300799  # the year 9999; a commit can claim any
 
 
-def resolve(repo: GitRepo, *, progress: Callable[[str], None]) -> Optional[Found]:
+def resolve(repo: GitRepo, *, listener: Listener) -> Optional[Found]:
     """What ``repo.version`` means on the server now, asked with the document's credentials only.
 
     ``None`` for an abbreviated commit that no branch or tag stands at: only ``fetch`` can
     tell. Raises ``SourceError``.
     """
-    git, what = Git(_checked(repo), progress), f"the repository {repo.url}"
+    git, what = Git(_checked(repo), listener), f"the repository {repo.url}"
     found = look_up(git, repo.url, repo.version, what)
     if git_version.full_commit(repo.version):
         # Nobody was asked for it, but what is known of it is for those who may read the repository.
@@ -46,22 +47,22 @@ def fetch(
     repo: GitRepo,
     workspace: Workspace,
     *,
-    progress: Callable[[str], None],
+    listener: Listener,
     lazy: bool = False,
     commit: str = "",
 ) -> SourceTree:
-    """Put one commit of ``repo`` into ``workspace.context``; ``progress`` gets short plain lines.
+    """Put one commit of ``repo`` into ``workspace.context``; ``listener`` gets short plain lines.
 
     With ``lazy`` only where the commit is not known from an earlier run. A ``commit`` is taken
     whatever ``repo.version`` means by now. Raises ``SourceError``
     (the codes of ``check_out``, ``no_dockerfile``, ``workdir_missing``, ``path_outside_source``).
     """
-    found = found_before(repo, lazy=lazy, commit=commit, progress=progress)
+    found = found_before(repo, lazy=lazy, commit=commit, listener=listener)
     if found and lazy:
-        known = recall(repo, found, memory(repo, found.commit, "git", repo.dockerfile), progress)
+        known = recall(repo, found, memory(repo, found.commit, "git", repo.dockerfile), listener)
         if known:
             return known
-    checked_out = check_out(repo, workspace, progress=progress, found=found)
+    checked_out = check_out(repo, workspace, listener=listener, found=found)
     where = f"{repo.url} ({repo.version})"
     context = find_context(workspace, repo.workdir, where, "repository")
     dockerfile, warnings = find_dockerfile(workspace, repo.dockerfile, repo.workdir, where, "repository")
@@ -78,13 +79,11 @@ def fetch(
     )
 
 
-def found_before(
-    repo: GitRepo, *, lazy: bool, commit: str, progress: Callable[[str], None]
-) -> Optional[Found]:
+def found_before(repo: GitRepo, *, lazy: bool, commit: str, listener: Listener) -> Optional[Found]:
     """What is known before ``check_out``: the ``commit``, or with ``lazy`` what ``resolve`` gives."""
     if commit:
         return Found(commit, commit)
-    return resolve(repo, progress=progress) if lazy else None
+    return resolve(repo, listener=listener) if lazy else None
 
 
 def memory(repo: GitRepo, commit: str, *parts: str) -> str:
@@ -92,12 +91,12 @@ def memory(repo: GitRepo, commit: str, *parts: str) -> str:
     return source_memory.key(repo.url, commit, repo.workdir, *parts)
 
 
-def recall(repo: GitRepo, found: Found, name: str, progress: Callable[[str], None]) -> Optional[SourceTree]:
+def recall(repo: GitRepo, found: Found, name: str, listener: Listener) -> Optional[SourceTree]:
     """The source at the commit ``found``, if it is remembered under ``name``."""
     known = source_memory.recall(name)
     if known is None:
         return None
-    progress(f"{repo.url} ({repo.version}) is at {found.commit[:12]}, as in an earlier run")
+    listener.line(f"{repo.url} ({repo.version}) is at {found.commit[:12]}, as in an earlier run")
     return SourceTree("", "", "", found.commit, known.committed_at, repo.url, memory=name, known=known)
 
 
@@ -114,7 +113,7 @@ def check_out(
     repo: GitRepo,
     workspace: Workspace,
     *,
-    progress: Callable[[str], None],
+    listener: Listener,
     found: Optional[Found] = None,
 ) -> Commit:
     """Put one commit of ``repo`` into ``workspace.context``, whatever it holds.
@@ -125,9 +124,9 @@ def check_out(
     ``no_such_version``, ``disk_full``, ``git_missing``, ``ssh_host_key``, ``ssh_key_unusable``,
     ``certificate_not_trusted``, ``path_outside_source``, ``git_failed``).
     """
-    git = Git(_checked(repo), progress)
-    progress(f"fetching {repo.url} ({repo.version})")
-    checkout = Checkout(git, workspace.directory("git"), progress)
+    git = Git(_checked(repo), listener)
+    listener.line(f"fetching {repo.url} ({repo.version})")
+    checkout = Checkout(git, workspace.directory("git"), listener)
     try:
         commit, committed_at = checkout.fetch(repo.url, repo.version, workspace.context, found=found)
         committed_at = min(committed_at, _LATEST_TIME)
@@ -137,7 +136,7 @@ def check_out(
     finally:
         remove_tree(checkout.git_dirs)
     moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(committed_at))
-    progress(f"at {commit[:12]} of {moment}")
+    listener.line(f"at {commit[:12]} of {moment}")
     warnings = tuple(checkout.warnings)
     if git_url.credential_scope(repo.url) is None and (repo.username or repo.password):
         warnings = (*warnings, f"'username' and 'password' serve http and https only, not {repo.url}.")

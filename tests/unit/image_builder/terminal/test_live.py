@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import io
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event, Lines
 from rich.console import Console
 
 from image_builder.terminal import live
@@ -98,8 +98,8 @@ def test_when_there_are_more_rows_than_lines_those_at_work_are_shown() -> None:
 
 def test_without_a_terminal_there_are_plain_lines_only() -> None:
     file = io.StringIO()
-    with live.shown(Console(file=file)) as progress:
-        progress.line("fetching")
-        assert progress.watch is None
+    with live.shown(Console(file=file)) as listener:
+        listener.line("fetching")
+        assert isinstance(listener, Lines)
     assert file.getvalue().endswith("fetching\n")
     assert "\x1b" not in file.getvalue()

@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.buildkit_progress import Reader
-from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event, Lines
 
 NAMES = {"image-0": "team/app:1", "image-1": "team/app:2"}
 
@@ -58,7 +58,7 @@ def stream(events: list[dict[str, Any]], style: Optional[int]) -> list[str]:
 
 def read(lines: list[str], status: int = 0, names: Optional[dict[str, str]] = None) -> tuple[Any, list[str]]:
     told: list[str] = []
-    reader = Reader(NAMES if names is None else names, told.append)
+    reader = Reader(NAMES if names is None else names, Lines(told.append))
     for line in lines:
         reader.feed(line)
     return reader.outcome(status), told
@@ -153,13 +153,27 @@ def test_a_long_step_is_told_in_one_short_line() -> None:
     assert len(told[0]) == 160
 
 
+class Watcher:
+    """A listener with rows: it has no use for events of no image."""
+
+    def __init__(self) -> None:
+        self.seen: list[Event] = []
+        self.told: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.told.append(text)
+
+    def event(self, event: Event) -> None:
+        if event.image:
+            self.seen.append(event)
+
+
 def watched(*events: dict[str, Any], names: Optional[dict[str, str]] = None) -> tuple[list[Event], list[str]]:
-    seen: list[Event] = []
-    told: list[str] = []
-    reader = Reader(names or NAMES, told.append, seen.append)
+    watcher = Watcher()
+    reader = Reader(names or NAMES, watcher)
     for line in stream(list(events), None):
         reader.feed(line)
-    return seen, told
+    return watcher.seen, watcher.told
 
 
 def test_a_watcher_gets_steps_as_events_with_image_and_platform_and_no_lines() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document import (
-    check_target as parameters,
+    check as parameters,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.faults import Faults
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import (

@@ -21,6 +21,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.so
     StandaloneDockerfile,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT, Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.file_url import to_url
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import download
@@ -65,7 +66,7 @@ def private(tmp_path: Path, served: FileServer) -> Iterator[FileServer]:
 def fetch(url: str, told: Any = None, **fields: Any) -> tuple[bytes, str]:
     if "password" in fields:
         fields["password"] = Secret(fields["password"])
-    return download.fetch_text(RemoteFile(url, **fields), 1 << 20, told or (lambda line: None))
+    return download.fetch_text(RemoteFile(url, **fields), 1 << 20, Lines(told) if told else SILENT)
 
 
 def refused(url: str, code: str, says: str = "", **fields: Any) -> SourceError:
@@ -198,7 +199,7 @@ def test_a_proxy_of_the_environment_is_asked_and_gets_no_login_of_a_server_behin
 
 def dockerfile(served: FileServer, workspace: Workspace, **fields: Any) -> SourceTree:
     source = StandaloneDockerfile(RemoteFile(f"{served.url}/Dockerfile"), **fields)
-    return dockerfile_source.fetch(source, workspace, progress=lambda line: None)
+    return dockerfile_source.fetch(source, workspace, listener=SILENT)
 
 
 def test_a_dockerfile_alone_has_an_empty_context(served: FileServer, workspace: Workspace) -> None:
@@ -257,7 +258,7 @@ def test_an_archive_that_broke_off_is_fetched_anew(
     subprocess.run(argv, check=True)
     served.broken = 2
     source = Archive(RemoteFile(f"{served.url}/{path.name}"))
-    tree = tar_source.fetch(source, workspace, progress=lambda line: None)
+    tree = tar_source.fetch(source, workspace, listener=SILENT)
     assert Path(tree.context, "noise").read_bytes() == (folder / "noise").read_bytes()
     assert tree.revision == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     assert len(served.requests) == 3

@@ -22,6 +22,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.so
     RemoteFile,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.file_url import to_url
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.archive import tar as tar_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.archive import unpack
@@ -77,7 +78,7 @@ def fetch(workspace: Workspace, tmp_path: Path) -> Fetch:
         path = tmp_path / "archive"
         path.write_bytes(content)
         source = Archive(RemoteFile(to_url(str(path)), checksum=checksum), **fields)
-        return tar_source.fetch(source, workspace, progress=lambda line: None)
+        return tar_source.fetch(source, workspace, listener=SILENT)
 
     return fetched
 

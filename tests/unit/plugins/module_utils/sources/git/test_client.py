@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils import process
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import GitRepo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled, SourceError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import client as git_client
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import (
@@ -45,7 +46,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fetch(repo: GitRepo, workspace: Workspace, progress: list[str] | None = None) -> SourceTree:
     lines = [] if progress is None else progress
-    return git_source.fetch(repo, workspace, progress=lines.append)
+    return git_source.fetch(repo, workspace, listener=Lines(lines.append))
 
 
 def failure(repo: GitRepo, workspace: Workspace) -> SourceError:
@@ -87,7 +88,7 @@ def test_a_private_repository_is_fetched_and_the_password_is_nowhere(
         server.delay = 0.2
         repo = GitRepo(f"{server.url}/app.git", username="user@example.org", password=Secret(password))
         watch.secrets = [password]
-        tree = git_source.fetch(repo, workspace, progress=look)
+        tree = git_source.fetch(repo, workspace, listener=Lines(look))
         look("")
     assert kept == []
     assert Path(tree.dockerfile).is_file()

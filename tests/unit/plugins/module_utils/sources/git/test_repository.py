@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import GitRepo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT, Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import (
     checkout as git_checkout,
@@ -123,12 +124,12 @@ def local(path: Path, **fields: Any) -> GitRepo:
 
 def fetch(repo: GitRepo, workspace: Workspace, progress: list[str] | None = None) -> SourceTree:
     lines = [] if progress is None else progress
-    return git_source.fetch(repo, workspace, progress=lines.append)
+    return git_source.fetch(repo, workspace, listener=Lines(lines.append))
 
 
 def resolved(repo: GitRepo) -> str | None:
     """The commit that is found without fetching."""
-    found = git_source.resolve(repo, progress=lambda line: None)
+    found = git_source.resolve(repo, listener=SILENT)
     return found and found.commit
 
 
