@@ -7,10 +7,10 @@ export PATH := $(CURDIR)/.venv-dev/bin:$(PATH)
 # Ansible ends at once where the locale is not UTF-8, or came by SSH and is not on this machine.
 export LC_ALL := C.UTF-8
 
-CHECKS := format lint types shell ansible-lint docs sanity molecule unit builds integration e2e
+CHECKS := format lint types shell ansible-lint docs sanity molecule unit oldest builds integration e2e
 # What the checks call, apart from what the environments bring.
 PACKAGES := bzip2 ca-certificates git git-lfs iproute2 openssh-server openssl procps python3-venv shellcheck xz-utils zstd
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --upgrade
 MODULES = $(basename $(notdir $(filter-out %/__init__.py,$(wildcard plugins/modules/*.py))))
 
 .PHONY: help test packages $(CHECKS) lock run dev site clean
@@ -48,6 +48,12 @@ docs: dev ## Check the documentation of the modules, and the changelog
 unit: dev site ## Test the parts, some with a registry
 	pytest tests/unit
 
+# What needs the libraries: the rooms that import them, as they are on Debian 12.
+OLDEST := network registry sources/test_download.py
+oldest: site ## Test what imports docker, requests or urllib3 with the oldest of them
+	@scripts/environment oldest
+	.venv-oldest/bin/pytest $(addprefix tests/unit/plugins/module_utils/,$(OLDEST))
+
 sanity: dev ## Run ansible-test's sanity tests
 	tests/sanity.sh
 
@@ -64,8 +70,9 @@ e2e: dev run site ## Build through every door, with real engines, registries and
 	pytest tests/e2e
 
 lock: dev ## Pin the newest versions that requirements/*.in allow
-	$(LOCK) --upgrade --override requirements/override.txt --output-file requirements/run.txt requirements/run.in
-	$(LOCK) --upgrade --output-file requirements/dev.txt requirements/dev.in
+	$(LOCK) --universal --override requirements/override.txt --output-file requirements/run.txt requirements/run.in
+	$(LOCK) --universal --output-file requirements/dev.txt requirements/dev.in
+	$(LOCK) --output-file requirements/oldest.txt requirements/oldest.in
 
 run: ## Make or renew .venv, the environment that deploys
 	@scripts/environment run
@@ -78,4 +85,4 @@ site: run ## Set up the engine and the registry that tests build with
 	@[ -n "$${IMAGE_BUILDER_TEST_REGISTRY-}" ] || .venv/bin/ansible-playbook sodalite.image_builder.setup
 
 clean: ## Remove the environments and what tools left in the tree
-	rm -rf .venv .venv-dev .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-oldest .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis
