@@ -17,7 +17,7 @@ class BuilderError(Exception):
     """A failure that is explained to the user.
 
     ``code`` is a stable lower-case word with underscores, ``phase`` one of
-    ``parameters``, ``fetch``, ``plan``, ``build``, ``report`` and ``engine``.
+    ``parameters``, ``fetch``, ``plan``, ``build``, ``report``, ``engine`` and ``machine``.
     ``image`` is the target reference concerned, ``platform`` such as ``linux/arm64``,
     ``file`` and ``line`` the place in the user's own document or Dockerfile.
     ``retryable`` says whether the same request can succeed later without a change.
@@ -140,23 +140,33 @@ class EngineError(BuilderError):
     phase = "engine"
 
 
+class MachineError(BuilderError):
+    """A machine could not be set up: a package, a service or an emulator is missing or refuses."""
+
+    phase = "machine"
+
+
 class BuildError(BuilderError):
     """BuildKit could not build or push an image."""
 
     phase = "build"
 
 
-def from_os_error(error: OSError) -> BuilderError:
-    """The error for what the operating system refused, such as a full disk."""
+def from_os_error(error: OSError, phase: str = BuilderError.phase) -> BuilderError:
+    """The error for what the operating system refused in ``phase``, such as a full disk."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return BuilderError(
             "disk_full",
             f"The disk is full{where}.",
-            hint="Free space, or name another folder as custom_workdir.",
+            hint="Free space."
+            if phase == MachineError.phase
+            else "Free space, or name another folder as custom_workdir.",
             retryable=True,
+            phase=phase,
         )
-    return BuilderError("system_error", f"{error.strerror or error}{where}.", hint="Check the machine.")
+    message = f"{error.strerror or error}{where}."
+    return BuilderError("system_error", message, hint="Check the machine.", phase=phase)
 
 
 class Cancelled(BuilderError):

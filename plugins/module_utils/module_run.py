@@ -29,10 +29,11 @@ REGISTRY_LOGIN: dict[str, dict[str, Any]] = {
 
 
 @contextmanager
-def opened(module: AnsibleModule) -> Iterator[Listener]:
+def opened(module: AnsibleModule, phase: str = BuilderError.phase) -> Iterator[Listener]:
     """Do a module's work inside: gives the listener that writes progress to the file, line by line.
 
-    A ``BuilderError`` ends the module with ``msg`` and the structured ``error``, redacted.
+    A ``BuilderError`` ends the module with ``msg`` and the structured ``error``, redacted. ``phase`` is that
+    of errors of the operating system.
     """
     watched = [int(word) for word in os.environ.get("IMAGE_BUILDER_WATCHED", "").split()]
     path = os.environ.get("IMAGE_BUILDER_PROGRESS")
@@ -52,5 +53,5 @@ def opened(module: AnsibleModule) -> Iterator[Listener]:
     except BuilderError as error:
         module.fail_json(msg=str(error), error=error.to_dict())
     except OSError as error:
-        explained = from_os_error(error)
+        explained = from_os_error(error, phase)
         module.fail_json(msg=str(explained), error=explained.to_dict())

@@ -56,67 +56,16 @@ recorded:
   returned: always
   type: list
   elements: str
+error:
+  description: The error for programs, with code, message and hint.
+  returned: failure
+  type: dict
 """
 
-import json
-import os
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-
-_APT = [
-    "apt-get",
-    "-qq",
-    *("-o", "Dpkg::Options::=--force-confold"),
-    *("-o", "DPkg::Lock::Timeout=120"),
-    *("-o", "APT::Keep-Downloaded-Packages=false"),
-]
-
-
-def _states() -> dict[str, str]:
-    """The state of each package that is there at all, ``i`` when it is installed. Source: dpkg-query(1)."""
-    listing = subprocess.run(
-        ["dpkg-query", "--show", "--showformat", "${binary:Package} ${db:Status-Abbrev}\n"],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    ).stdout
-    states = {line.split()[0]: line.split()[1][1] for line in listing.splitlines() if line.split()[1:]}
-    return {name: state for name, state in states.items() if state not in "nc"}
-
-
-def _apt(module: AnsibleModule, *arguments: str) -> None:
-    # Who runs this module may remove its folder for temporary files when interrupted, before dpkg ends.
-    env = {key: value for key, value in os.environ.items() if key != "TMPDIR"}
-    done = subprocess.run(
-        [*_APT, *arguments],
-        env={**env, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        # dpkg leaves packages half installed where a signal to this module's process group reaches it.
-        start_new_session=True,
-    )
-    if done.returncode != 0:
-        module.fail_json(msg=f"apt-get {' '.join(arguments)} failed: {done.stdout.strip()}")
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let the block come to its end, whatever signal asks to stop: packages and record belong together."""
-    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-    # A function, because what is ignored here would be ignored by apt-get and by services it starts.
-    kept = {number: signal.signal(number, lambda *_: None) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+from ..module_utils.machine import packages
+from ..module_utils.module_run import AnsibleModule, opened
 
 
 def main() -> None:
@@ -128,30 +77,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    record = Path(module.params["record"])
-    recorded = set(json.loads(record.read_text())) if record.exists() else set()
-    before = _states()
-    installed = {name.split(":", 1)[0] for name, state in before.items() if state == "i"}
-    if module.params["state"] == "present":
-        wanted = [name for name in module.params["packages"] if name not in installed]
-        if wanted and not module.check_mode:
-            _apt(module, "update")
-            with _undisturbed():
-                try:
-                    _apt(module, "install", "--yes", "--no-install-recommends", "--", *wanted)
-                finally:
-                    # Also what a failed installation brought.
-                    recorded |= _states().keys() - before.keys()
-                    record.parent.mkdir(parents=True, exist_ok=True)
-                    record.write_text(json.dumps(sorted(recorded)) + "\n")
-        module.exit_json(changed=bool(wanted), recorded=sorted(recorded))
-    there = sorted(recorded & before.keys())
-    if not module.check_mode:
-        with _undisturbed():
-            if there:
-                _apt(module, "purge", "--yes", "--", *there)
-            record.unlink(missing_ok=True)
-    module.exit_json(changed=bool(there), recorded=[])
+    given, record, dry_run = module.params, Path(module.params["record"]), module.check_mode
+    with opened(module, "machine"):
+        if given["state"] == "absent":
+            done = packages.purge(record, dry_run=dry_run)
+        else:
+            done = packages.install(given["packages"], record, dry_run=dry_run)
+        module.exit_json(changed=done.changed, recorded=done.packages)
 
 
 if __name__ == "__main__":

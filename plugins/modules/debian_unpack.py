@@ -70,56 +70,16 @@ packages:
   returned: always
   type: dict
   sample: {"docker.io:amd64": "26.1.5+dfsg1-9"}
+error:
+  description: The error for programs, with code, message and hint.
+  returned: failure
+  type: dict
 """
 
-import json
-import os
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.machine.debian_archive import (
-    POCKETS,
-    Archive,
-    ArchiveError,
-    debian_architecture,
-    machine_architecture,
-    unpack,
-)
-
-
-def _folders(dest: Path, platforms: list[str] | None) -> dict[str, list[Path]]:
-    """The folders to unpack each Debian architecture into: one may serve several platforms."""
-    if not platforms:
-        return {machine_architecture(): [dest]}
-    folders: dict[str, list[Path]] = {}
-    for platform in platforms:
-        name = "".join(platform.split("/")[1:])
-        folders.setdefault(debian_architecture(platform), []).append(dest / name)
-    return folders
-
-
-def _fetch(module: AnsibleModule, architecture: str, folders: list[Path]) -> dict[str, str]:
-    """Unpack the packages of one architecture into each of ``folders``; their versions."""
-    # Updates for every foreign architecture are much to fetch; the release has all that is wanted of them.
-    pockets = POCKETS[:1] if module.params["platforms"] else POCKETS
-    versions = {}
-    with Archive(architecture, module.params["suite"], pockets) as archive:
-        if archive.warning:
-            module.warn(archive.warning)
-        for deb in archive.download(module.params["packages"]):
-            for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
-                versions[f"{deb.name.split('_', 1)[0]}:{architecture}"] = unpack(deb, folder)
-    return versions
-
-
-def _save(record: Path, packages: dict[str, str]) -> None:
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(packages, indent=2, sort_keys=True) + "\n")
-    os.replace(partial, record)
+from ..module_utils.machine.debian_unpack import Packages
+from ..module_utils.module_run import AnsibleModule, opened
 
 
 def main() -> None:
@@ -132,22 +92,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    names, dest = module.params["packages"], Path(module.params["dest"])
-    record = dest / "packages.json"
-    try:
-        present = json.loads(record.read_text()) if record.exists() else {}
-        folders = _folders(dest, module.params["platforms"])
-        missing = [a for a in folders if not all(f"{name}:{a}" in present for name in names)]
-        if missing and not module.check_mode:
-            dest.mkdir(parents=True, exist_ok=True)
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                fetched = pool.map(lambda a: _fetch(module, a, folders[a]), missing)
-                present.update(item for versions in fetched for item in versions.items())
-            # Written last, so that an interrupted run is done again.
-            _save(record, present)
-    except (ArchiveError, OSError, subprocess.CalledProcessError) as error:
-        module.fail_json(msg=f"cannot unpack {', '.join(names)} into {dest}: {error}")
-    module.exit_json(changed=bool(missing), packages=present)
+    given = module.params
+    with opened(module, "machine"):
+        packages = Packages(given["packages"], given["suite"], given["platforms"] or ())
+        done = packages.unpack_into(Path(given["dest"]), dry_run=module.check_mode)
+        for warning in done.warnings:
+            module.warn(warning)
+        module.exit_json(changed=done.changed, packages=done.versions)
 
 
 if __name__ == "__main__":

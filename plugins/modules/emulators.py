@@ -64,51 +64,17 @@ entries:
   returned: always
   type: list
   elements: str
+error:
+  description: The error for programs, with code, message and hint.
+  returned: failure
+  type: dict
 """
 
-import shutil
-import subprocess
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.engine import emulation
-from ..module_utils.machine import debian_archive
-from ..module_utils.machine import emulators as registering
-
-# Debian 13 moved what qemu-user-static holds to the other two.
-_PACKAGES = (["qemu-user-static"], ["qemu-user", "qemu-user-binfmt"])
-
-
-def _unpack(root: Path) -> dict[str, str]:
-    """The registration lines of the emulators at ``root``, fetched when they are not there."""
-    lines = registering.registrations(root)
-    if lines:
-        return lines
-    architecture = debian_archive.machine_architecture()
-    with debian_archive.Archive(architecture) as archive:
-        for packages in _PACKAGES:
-            shutil.rmtree(root, ignore_errors=True)
-            root.mkdir(parents=True)
-            for deb in archive.download(packages):
-                debian_archive.unpack(deb, root)
-            lines = registering.registrations(root)
-            if lines:
-                return lines
-    raise registering.EmulationError("the distribution's qemu packages name no emulators to register")
-
-
-def _register(name: str, missing: list[str], root: Path) -> list[str]:
-    lines = _unpack(root)
-    if registering.mount():
-        (root / "mounted").touch()
-    entries: list[str] = []
-    # The platforms of one architecture share one emulator.
-    for platform in {emulation.architecture(platform): platform for platform in missing}.values():
-        if not emulation.runnable([platform]):
-            entry = registering.register(platform, lines, root, name)
-            entries += [entry] if entry else []
-    return entries
+from ..module_utils.engine.emulation import runnable
+from ..module_utils.machine import emulators
+from ..module_utils.module_run import AnsibleModule, opened
 
 
 def main() -> None:
@@ -121,27 +87,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    name, root, wanted = module.params["name"], Path(module.params["root"]), module.params["platforms"]
-    try:
-        if module.params["state"] == "absent":
-            entries = [] if module.check_mode else registering.unregister(name)
-            changed = bool(entries) or root.exists()
-            if changed and not module.check_mode:
-                if (root / "mounted").exists():
-                    registering.unmount()
-                shutil.rmtree(root, ignore_errors=True)
-            module.exit_json(changed=changed, entries=entries, platforms=emulation.runnable(wanted))
-        there = emulation.runnable(wanted)
-        missing = [platform for platform in wanted if platform not in there]
-        entries = _register(name, missing, root) if missing and not module.check_mode else []
-        module.exit_json(changed=bool(missing), entries=entries, platforms=emulation.runnable(wanted))
-    except (
-        registering.EmulationError,
-        debian_archive.ArchiveError,
-        OSError,
-        subprocess.SubprocessError,
-    ) as error:
-        module.fail_json(msg=f"emulators: {error}")
+    given, root, dry_run = module.params, Path(module.params["root"]), module.check_mode
+    with opened(module, "machine"):
+        if given["state"] == "absent":
+            done = emulators.remove(given["name"], root, dry_run=dry_run)
+        else:
+            done = emulators.register_missing(given["name"], given["platforms"], root, dry_run=dry_run)
+        module.exit_json(changed=done.changed, entries=done.entries, platforms=runnable(given["platforms"]))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import MachineError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
-from ansible_collections.sodalite.image_builder.plugins.module_utils.machine.debian_archive import (
-    ArchiveError,
-)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
     remove_source,
@@ -47,7 +45,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("newer")
     try:
         fetch_engine(SUITE, folder)
-    except ArchiveError as error:
+    except MachineError as error:
         # A mirror that stands still serves a testing release that apt takes for outdated.
         if not re.search("Unable to locate package|is expired", str(error)):
             raise

@@ -137,7 +137,7 @@ def own_engine(
 
 
 def fetch_engine(suite: str, folder: Path) -> Path:
-    """The programs of Debian's ``suite``, unpacked into ``folder``. Raises ``ArchiveError``."""
+    """The programs of Debian's ``suite``, unpacked into ``folder``. Raises ``MachineError``."""
     with debian_archive.Archive(debian_archive.machine_architecture(), suite) as archive:
         for package in archive.download(_PACKAGES):
             debian_archive.unpack(package, folder)

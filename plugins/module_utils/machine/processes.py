@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
+from . import commands
+
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -50,6 +52,7 @@ def processes(prefix: str) -> list[int]:
 
 
 def command_line(pid: int) -> list[str]:
+    """The program and arguments of a process, none where it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except OSError:
@@ -57,6 +60,7 @@ def command_line(pid: int) -> list[str]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.05) -> bool:
+    """Wait for ``condition``, for at most ``seconds``. Returns whether it came."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -105,14 +109,14 @@ def remove_cgroup(name: str) -> None:
 
 
 def unmount_below(folders: Sequence[str]) -> None:
-    """Detach every mount below ``folders``, the innermost first."""
+    """Detach every mount below ``folders``, the innermost first. Raises ``MachineError``."""
     points = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         point = line.split(" ")[4].encode().decode("unicode_escape")
         if any(point == folder or point.startswith(folder.rstrip("/") + "/") for folder in folders):
             points.append(point)
     for point in reversed(points):
-        subprocess.run(["umount", "--lazy", point], stderr=subprocess.DEVNULL)
+        commands.call(["umount", "--lazy", point])
 
 
 def start_detached(command: Sequence[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
