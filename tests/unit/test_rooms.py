@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import shutil
 import subprocess
 import sys
@@ -24,22 +23,26 @@ def copy(tmp_path: Path) -> Path:
     """The parts of the tree that the contract is about, under the names that an installation has."""
     collection = tmp_path / "ansible_collections" / "sodalite" / "image_builder"
     shutil.copytree(ROOT / "plugins", collection / "plugins")
-    # The environment has the tree itself under the same names: packages that are whole are looked up in one place.
-    for folder in (collection / "plugins", *(collection / "plugins").relative_to(tmp_path).parents):
-        (tmp_path / folder / "__init__.py").touch()
-    (tmp_path / "__init__.py").unlink()
     shutil.copytree(ROOT / "src" / "image_builder", tmp_path / "image_builder")
     shutil.copy(ROOT / ".importlinter", tmp_path)
     return tmp_path
 
 
+#: Runs import-linter in the working directory, without the folders in which the environment has the tree
+#: itself: namespace packages of two folders are merged.
+LINT = """
+import sys
+sys.path = [folder for folder in sys.path if folder not in sys.argv[1:]]
+from importlinter.cli import lint_imports
+sys.exit(lint_imports(cache_dir=None))
+"""
+
+
 def linted(folder: Path) -> subprocess.CompletedProcess[str]:
-    # A program of an environment stands beside its Python. The copy comes before the tree of the environment.
-    program = Path(sys.executable).with_name("lint-imports")
+    trees = [entry for entry in sys.path if Path(entry, "ansible_collections/sodalite").exists()]
     return subprocess.run(
-        [program, "--no-cache"],
+        [sys.executable, "-c", LINT, *trees, str(ROOT / "src")],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
