@@ -113,7 +113,7 @@ def user_site(folder: Path, engine: Engine, machine: tuple[Path, Path]) -> Itera
     leaks.remember_processes()
     yield Site(engine, folder)
     leaks.assert_nothing_left(tmp)
-    # What is remembered of commits is to stay; see ``source_memory``.
+    # What is remembered of commits is to stay; see ``sources/memory.py``.
     remembered = home / ".cache" / "image-builder" / "sources"
     left = [path for path in home.rglob("*") if not path.is_dir() and remembered not in path.parents]
     assert left == [config]

@@ -26,7 +26,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
     remove_source,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import memory as source_memory
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import memory
 
 from tests.support import leaks
 from tests.support.engine import Engine
@@ -240,13 +240,13 @@ def test_a_workspace_that_was_not_filled_needs_the_source(site: Site) -> None:
 
 def test_the_memory_forgets_what_is_oldest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(source_memory, "_MOST_FILES", 3)
-    known = source_memory.Known("FROM alpine\n\udc80", "Dockerfile", "sha256:x", 7)
+    monkeypatch.setattr(memory, "_MOST_FILES", 3)
+    known = memory.Known("FROM alpine\n\udc80", "Dockerfile", "sha256:x", 7)
     for name in "abcd":
-        source_memory.remember(name, known)
+        memory.remember(name, known)
         path = tmp_path / "image-builder" / "sources" / f"{name}.json"
         os.utime(path, (ord(name), ord(name)))
-    assert [source_memory.recall(name) for name in "abcd"] == [None, known, known, known]
+    assert [memory.recall(name) for name in "abcd"] == [None, known, known, known]
 
 
 @pytest.mark.parametrize(

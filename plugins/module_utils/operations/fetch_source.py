@@ -11,13 +11,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 from ..document.check import check_source
-from ..document.source import Archive, Source, StandaloneDockerfile
 from ..errors import SourceError
 from ..listener import Listener
 from ..process import time_limit
-from ..sources import standalone_dockerfile as dockerfile_source
-from ..sources.archive import tar as tar_source
-from ..sources.git import repository as git_source
+from ..sources import kinds
 from ..sources.tree import Known, SourceTree
 from ..sources.workspace import Workspace, remove_stale
 
@@ -57,10 +54,9 @@ def fetch_source(
     for path in remove_stale(custom_workdir):
         listener.line(f"removed {path}, which an interrupted run had left")
     with time_limit(timeout), Workspace.create(custom_workdir) as workspace:
-        tree = _fetch(source, workspace, listener, lazy=lazy)
-        # Between a fetch that is asked for and the build, a playbook may change what was fetched.
-        memory = tree.memory if lazy else ""
-        tree = replace(tree, memory=memory, seconds=time.monotonic() - begun)
+        # What is asked for is not remembered: between the fetch and the build a playbook may change it.
+        fetch = kinds.fetch_unless_known if lazy else kinds.fetch
+        tree = replace(fetch(source, workspace, listener), seconds=time.monotonic() - begun)
         _write(tree, workspace)
         workspace.hand_on()
         return Fetched(workspace.path, tree)
@@ -80,24 +76,9 @@ def fetch_again(
             hint="Give 'source' too, or fetch it without 'lazy'.",
         )
     workspace.empty()
-    tree = _fetch(check_source(raw), workspace, listener, commit=commit)
+    tree = kinds.fetch(check_source(raw), workspace, listener, commit)
     _write(tree, workspace)
     return tree
-
-
-def _fetch(
-    source: Source,
-    workspace: Workspace,
-    listener: Listener,
-    *,
-    lazy: bool = False,
-    commit: str = "",
-) -> SourceTree:
-    if isinstance(source, StandaloneDockerfile):
-        return dockerfile_source.fetch(source, workspace, listener=listener, lazy=lazy, commit=commit)
-    if isinstance(source, Archive):
-        return tar_source.fetch(source, workspace, listener=listener)
-    return git_source.fetch(source, workspace, listener=listener, lazy=lazy, commit=commit)
 
 
 def _write(tree: SourceTree, workspace: Workspace) -> None:

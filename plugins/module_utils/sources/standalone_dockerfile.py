@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import Optional
 
 from ..document.source import Folder, GitRepo, StandaloneDockerfile
 from ..errors import SourceError
 from ..listener import Listener
 from .download import fetch_text, login_warning
-from .git import repository as git_source
+from .git.commit import check_out, resolve
 from .locate import find_context
-from .tree import SourceTree
+from .tree import Identity, SourceTree
 from .workspace import Workspace, unusable
 
 #: BuildKit's own limit for a Dockerfile is smaller; this is one for what is read into memory.
@@ -25,44 +26,70 @@ LONGEST_DOCKERFILE = 4 << 20
 _NAME = "Dockerfile"
 
 
+def identify(source: StandaloneDockerfile, listener: Listener) -> Optional[Identity]:
+    """The commit of the build context with the Dockerfile's digest, or the digest where there is no commit.
+
+    ``None`` where only the history of the context's repository can tell. Raises ``SourceError`` as
+    ``fetch`` does.
+    """
+    repo = source.context
+    if not isinstance(repo, GitRepo):
+        text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, listener)
+        return Identity(digest, url=source.file.url, name=source.file.url, text=text)
+    found = resolve(repo, listener)
+    if found is None:
+        return None
+    text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, listener)
+    return Identity(
+        found.commit,
+        want=found.want,
+        url=repo.url,
+        name=f"{repo.url} ({repo.version})",
+        made_of=(repo.url, found.commit, repo.workdir, "dockerfile", digest),
+        text=text,
+    )
+
+
 def fetch(
-    source: StandaloneDockerfile,
-    workspace: Workspace,
-    *,
-    listener: Listener,
-    lazy: bool = False,
-    commit: str = "",
+    source: StandaloneDockerfile, identity: Optional[Identity], workspace: Workspace, listener: Listener
 ) -> SourceTree:
     """Put the Dockerfile beside ``workspace.context``, and its repository, if it has one, there.
 
-    With ``lazy`` only where the commit is not known from an earlier run with this Dockerfile. A ``commit``
-    of the repository is taken whatever its version means by now. A local
-    folder is used where it is. Raises ``SourceError`` (the codes of ``download.opened`` and
-    ``git_source.check_out``, ``checksum_mismatch``, ``source_too_large``, ``workdir_missing``,
+    A local folder is used where it is. Raises ``SourceError`` (the codes of ``download.opened`` and
+    ``commit.check_out``, ``checksum_mismatch``, ``source_too_large``, ``workdir_missing``,
     ``path_outside_source``, ``no_context``).
     """
-    text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, listener)
-    dockerfile = os.path.join(workspace.directory("dockerfile"), _NAME)
-    revision, committed_at, url = digest, 0, source.file.url
+    if identity and identity.text is not None:
+        text, revision = identity.text, identity.revision
+    else:
+        text, revision = fetch_text(source.file, LONGEST_DOCKERFILE, listener)
+    committed_at, url = 0, source.file.url
     warnings = login_warning(source.file)
-    memory = ""
     if isinstance(source.context, GitRepo):
         repo = source.context
-        found = git_source.found_before(repo, lazy=lazy, commit=commit, listener=listener)
-        if found and lazy:
-            name = git_source.memory(repo, found.commit, "dockerfile", digest)
-            known = git_source.recall(repo, found, name, listener)
-            if known:
-                return known
-        checked_out = git_source.check_out(repo, workspace, listener=listener, found=found)
+        commit = check_out(repo, identity, workspace, listener)
         context = find_context(
             workspace, repo.workdir, f"{repo.url} ({repo.version})", "repository", "subdir"
         )
-        revision, committed_at, url = checked_out.revision, checked_out.committed_at, repo.url
-        warnings = (*warnings, *checked_out.warnings)
-        memory = "" if warnings else git_source.memory(repo, checked_out.revision, "dockerfile", digest)
+        revision, committed_at, url = commit.revision, commit.committed_at, repo.url
+        warnings = (*warnings, *commit.warnings)
     else:
         context = _folder(source.context) if source.context else os.path.realpath(workspace.context)
+    dockerfile = _write(text, context, workspace)
+    return SourceTree(
+        root=context,
+        context=context,
+        dockerfile=dockerfile,
+        revision=revision,
+        committed_at=committed_at,
+        url=url,
+        warnings=warnings,
+    )
+
+
+def _write(text: bytes, context: str, workspace: Workspace) -> str:
+    """Write the Dockerfile, and what the ``context`` has for it to be ignored; gives its path."""
+    dockerfile = os.path.join(workspace.directory("dockerfile"), _NAME)
     try:
         with open(dockerfile, "wb") as file:
             file.write(text)
@@ -71,16 +98,7 @@ def fetch(
             shutil.copyfile(ignore, f"{dockerfile}.dockerignore")
     except OSError as error:
         raise unusable(workspace.path, error) from None
-    return SourceTree(
-        root=context,
-        context=context,
-        dockerfile=os.path.realpath(dockerfile),
-        revision=revision,
-        committed_at=committed_at,
-        url=url,
-        warnings=warnings,
-        memory=memory,
-    )
+    return os.path.realpath(dockerfile)
 
 
 def _folder(folder: Folder) -> str:

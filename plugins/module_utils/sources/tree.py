@@ -22,6 +22,26 @@ class Known:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """What is known of a source before it is fetched.
+
+    ``revision`` and ``url`` are those of its ``SourceTree``. ``name`` is what people call it.
+    ``made_of`` says in full what a build of it is made of, so that an earlier run's knowledge of it
+    can be looked up; it is empty where that is not to be remembered.
+
+    The rest spares ``fetch`` asking twice: ``want`` is what to ask a git server for to get the
+    revision (empty: the revision itself), ``text`` that of a Dockerfile that came by itself.
+    """
+
+    revision: str
+    url: str = ""
+    name: str = ""
+    made_of: tuple[str, ...] = ()
+    want: str = ""
+    text: Optional[bytes] = None
+
+
+@dataclass(frozen=True)
 class SourceTree:
     """A fetched source on disk.
 
@@ -34,7 +54,7 @@ class SourceTree:
 
     Where ``image`` is true, ``context`` holds an image that a tool saved, and there is no Dockerfile.
 
-    ``memory`` names what may be remembered of it (see ``source_memory``), empty for nothing. With
+    ``memory`` names what may be remembered of it (see ``memory.py``), empty for nothing. With
     ``known`` nothing was fetched, since that is remembered: the three paths are empty. ``seconds`` is
     how long it took, which counts against the time limit of the request.
     """

@@ -9,13 +9,14 @@ the archive holds, as in those that hosting services make of repositories, is lo
 from __future__ import annotations
 
 import os
+from typing import Optional
 
 from ...document.source import Archive
 from ...errors import SourceError
 from ...listener import Listener
 from ..download import login_warning, opened, patiently
 from ..locate import find_context, find_dockerfile
-from ..tree import SourceTree
+from ..tree import Identity, SourceTree
 from ..workspace import Workspace, unusable
 from .decompression import unpacked
 from .unpack import unpack
@@ -23,7 +24,14 @@ from .unpack import unpack
 _KIND = "archive"
 
 
-def fetch(source: Archive, workspace: Workspace, *, listener: Listener) -> SourceTree:
+def identify(source: Archive, listener: Listener) -> Optional[Identity]:
+    """``None``: an archive is told by the digest of all of it."""
+    return None
+
+
+def fetch(
+    source: Archive, identity: Optional[Identity], workspace: Workspace, listener: Listener
+) -> SourceTree:
     """Unpack the archive into ``workspace.context``.
 
     Raises ``SourceError`` (the codes of ``download.opened`` and ``unpack.unpack``,

@@ -15,9 +15,17 @@ from ...errors import SourceError
 from ...listener import Listener
 from ...network import git_url
 from ..workspace import remove_tree
-from . import version as git_version
 from .client import Git
-from .version import Found
+from .version import (
+    Found,
+    ambiguous,
+    find,
+    full_commit,
+    is_abbreviated,
+    listing_options,
+    parse_listing,
+    unknown,
+)
 
 _DEEPEST_SUBMODULE = 10
 _SOURCE = "refs/image-builder/source"
@@ -48,15 +56,13 @@ def look_up(git: Git, url: str, version: str, what: str) -> Optional[Found]:
 
     ``None`` for an abbreviated commit that none of them stands at. Raises ``SourceError``.
     """
-    commit = git_version.full_commit(version)
+    commit = full_commit(version)
     if commit:
         return Found(commit, commit)
-    references = git_version.parse_listing(
-        git.list_references(url, git_version.listing_options(version), what)
-    )
-    found = git_version.find(references, version, url)
-    if found is None and not (references and git_version.is_abbreviated(version)):
-        raise git_version.unknown(references, version, url)
+    references = parse_listing(git.list_references(url, listing_options(version), what))
+    found = find(references, version, url)
+    if found is None and not (references and is_abbreviated(version)):
+        raise unknown(references, version, url)
     return found
 
 
@@ -148,8 +154,8 @@ class Checkout:
             raise self._unknown(url, found.want, what) from None
 
     def _unknown(self, url: str, version: str, what: str) -> SourceError:
-        listing = self._git.list_references(url, git_version.listing_options(version), what)
-        return git_version.unknown(git_version.parse_listing(listing), version, url)
+        listing = self._git.list_references(url, listing_options(version), what)
+        return unknown(parse_listing(listing), version, url)
 
     def _search(self, url: str, version: str, what: str) -> Found:
         """Find an abbreviated commit in the history of all branches and tags, without their files."""
@@ -178,7 +184,7 @@ class Checkout:
                 commits[name] = ""
         remove_tree(git_dir)
         if len(commits) > 1:
-            raise git_version.ambiguous(version, commits, url)
+            raise ambiguous(version, commits, url)
         if not commits:
             raise self._unknown(url, version, what)
         return Found(*commits, *commits)

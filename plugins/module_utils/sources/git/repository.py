@@ -1,166 +1,54 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Fetching a git repository: one commit of it, ready to build.
-
-The git directory lies beside the source tree and is removed at the end, so the build
-context is what the commit holds and nothing else. To make layers alike between clones, every
-file has the commit's time and one of git's two modes.
-"""
+"""A git repository as a source: one commit of it, with the Dockerfile and the build context in it."""
 
 from __future__ import annotations
 
 import os
-import time
-from dataclasses import dataclass
 from typing import Optional
 
 from ...document.source import GitRepo
-from ...errors import SourceError
 from ...listener import Listener
-from ...network import git_url
-from .. import memory as source_memory
 from ..locate import find_context, find_dockerfile
-from ..tree import SourceTree
-from ..workspace import Workspace, remove_tree, unusable
-from . import version as git_version
-from .checkout import Checkout, look_up
-from .client import Git
-from .version import Found
-
-_LATEST_TIME = 253402300799  # the year 9999; a commit can claim any
+from ..tree import Identity, SourceTree
+from ..workspace import Workspace
+from .commit import check_out, resolve
 
 
-def resolve(repo: GitRepo, *, listener: Listener) -> Optional[Found]:
-    """What ``repo.version`` means on the server now, asked with the document's credentials only.
+def identify(source: GitRepo, listener: Listener) -> Optional[Identity]:
+    """The commit that the version means now; ``None`` where only its history can tell.
 
-    ``None`` for an abbreviated commit that no branch or tag stands at: only ``fetch`` can
-    tell. Raises ``SourceError``.
+    Raises ``SourceError`` as ``commit.resolve`` does.
     """
-    git, what = Git(_checked(repo), listener), f"the repository {repo.url}"
-    found = look_up(git, repo.url, repo.version, what)
-    if git_version.full_commit(repo.version):
-        # Nobody was asked for it, but what is known of it is for those who may read the repository.
-        git.list_references(repo.url, git_version.listing_options(repo.version), what)
-    return found
+    found = resolve(source, listener)
+    if found is None:
+        return None
+    return Identity(
+        found.commit,
+        want=found.want,
+        url=source.url,
+        name=f"{source.url} ({source.version})",
+        made_of=(source.url, found.commit, source.workdir, "git", source.dockerfile),
+    )
 
 
 def fetch(
-    repo: GitRepo,
-    workspace: Workspace,
-    *,
-    listener: Listener,
-    lazy: bool = False,
-    commit: str = "",
+    source: GitRepo, identity: Optional[Identity], workspace: Workspace, listener: Listener
 ) -> SourceTree:
-    """Put one commit of ``repo`` into ``workspace.context``; ``listener`` gets short plain lines.
+    """Put one commit of the repository into ``workspace.context``.
 
-    With ``lazy`` only where the commit is not known from an earlier run. A ``commit`` is taken
-    whatever ``repo.version`` means by now. Raises ``SourceError``
-    (the codes of ``check_out``, ``no_dockerfile``, ``workdir_missing``, ``path_outside_source``).
+    Raises ``SourceError`` (the codes of ``commit.check_out``, ``no_dockerfile``, ``workdir_missing``,
+    ``path_outside_source``).
     """
-    found = found_before(repo, lazy=lazy, commit=commit, listener=listener)
-    if found and lazy:
-        known = recall(repo, found, memory(repo, found.commit, "git", repo.dockerfile), listener)
-        if known:
-            return known
-    checked_out = check_out(repo, workspace, listener=listener, found=found)
-    where = f"{repo.url} ({repo.version})"
-    context = find_context(workspace, repo.workdir, where, "repository")
-    dockerfile, warnings = find_dockerfile(workspace, repo.dockerfile, repo.workdir, where, "repository")
-    warnings = (*checked_out.warnings, *warnings)
+    commit = check_out(source, identity, workspace, listener)
+    where = f"{source.url} ({source.version})"
+    context = find_context(workspace, source.workdir, where, "repository")
+    dockerfile, warnings = find_dockerfile(workspace, source.dockerfile, source.workdir, where, "repository")
     return SourceTree(
         root=os.path.realpath(workspace.context),
         context=context,
         dockerfile=dockerfile,
-        revision=checked_out.revision,
-        committed_at=checked_out.committed_at,
-        url=repo.url,
-        warnings=warnings,
-        memory="" if warnings else memory(repo, checked_out.revision, "git", repo.dockerfile),
+        revision=commit.revision,
+        committed_at=commit.committed_at,
+        url=source.url,
+        warnings=(*commit.warnings, *warnings),
     )
-
-
-def found_before(repo: GitRepo, *, lazy: bool, commit: str, listener: Listener) -> Optional[Found]:
-    """What is known before ``check_out``: the ``commit``, or with ``lazy`` what ``resolve`` gives."""
-    if commit:
-        return Found(commit, commit)
-    return resolve(repo, listener=listener) if lazy else None
-
-
-def memory(repo: GitRepo, commit: str, *parts: str) -> str:
-    """The name of what is remembered of ``commit``; ``parts`` tell what else the source is made of."""
-    return source_memory.key(repo.url, commit, repo.workdir, *parts)
-
-
-def recall(repo: GitRepo, found: Found, name: str, listener: Listener) -> Optional[SourceTree]:
-    """The source at the commit ``found``, if it is remembered under ``name``."""
-    known = source_memory.recall(name)
-    if known is None:
-        return None
-    listener.line(f"{repo.url} ({repo.version}) is at {found.commit[:12]}, as in an earlier run")
-    return SourceTree("", "", "", found.commit, known.committed_at, repo.url, memory=name, known=known)
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A commit that was checked out: its full name, its time in Unix seconds, sentences for the user."""
-
-    revision: str
-    committed_at: int
-    warnings: tuple[str, ...]
-
-
-def check_out(
-    repo: GitRepo,
-    workspace: Workspace,
-    *,
-    listener: Listener,
-    found: Optional[Found] = None,
-) -> Commit:
-    """Put one commit of ``repo`` into ``workspace.context``, whatever it holds.
-
-    ``found`` is what ``resolve`` gave, if the server was asked before.
-
-    Raises ``SourceError`` (codes ``git_unreachable``, ``git_unauthorized``, ``no_such_repository``,
-    ``no_such_version``, ``disk_full``, ``git_missing``, ``ssh_host_key``, ``ssh_key_unusable``,
-    ``certificate_not_trusted``, ``path_outside_source``, ``git_failed``).
-    """
-    git = Git(_checked(repo), listener)
-    listener.line(f"fetching {repo.url} ({repo.version})")
-    checkout = Checkout(git, workspace.directory("git"), listener)
-    try:
-        commit, committed_at = checkout.fetch(repo.url, repo.version, workspace.context, found=found)
-        committed_at = min(committed_at, _LATEST_TIME)
-        _make_uniform(workspace.context, committed_at)
-    except OSError as error:
-        raise unusable(workspace.path, error) from None
-    finally:
-        remove_tree(checkout.git_dirs)
-    moment = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(committed_at))
-    listener.line(f"at {commit[:12]} of {moment}")
-    warnings = tuple(checkout.warnings)
-    if git_url.credential_scope(repo.url) is None and (repo.username or repo.password):
-        warnings = (*warnings, f"'username' and 'password' serve http and https only, not {repo.url}.")
-    return Commit(commit, committed_at, warnings)
-
-
-def _checked(repo: GitRepo) -> GitRepo:
-    for check, value in ((git_url.check_url, repo.url), (git_version.check_version, repo.version)):
-        try:
-            check(value)
-        except ValueError as error:
-            raise SourceError(
-                "git_failed", f"The source is refused: {error}.", hint="Correct the document."
-            ) from None
-    return repo
-
-
-def _make_uniform(root: str, seconds: int) -> None:
-    """Give everything under ``root`` one time and git's modes, which the umask would change."""
-    for folder, _, names in os.walk(root, topdown=False):
-        for name in names:
-            path = os.path.join(folder, name)
-            if not os.path.islink(path):
-                os.chmod(path, 0o755 if os.stat(path).st_mode & 0o100 else 0o644)
-            os.utime(path, (seconds, seconds), follow_symlinks=False)
-        os.chmod(folder, 0o755)
-        os.utime(folder, (seconds, seconds))

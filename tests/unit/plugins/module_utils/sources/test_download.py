@@ -24,11 +24,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT, Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.file_url import to_url
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import download
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import (
-    standalone_dockerfile as dockerfile_source,
-)
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.archive import tar as tar_source
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import download, kinds
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 
@@ -199,7 +195,7 @@ def test_a_proxy_of_the_environment_is_asked_and_gets_no_login_of_a_server_behin
 
 def dockerfile(served: FileServer, workspace: Workspace, **fields: Any) -> SourceTree:
     source = StandaloneDockerfile(RemoteFile(f"{served.url}/Dockerfile"), **fields)
-    return dockerfile_source.fetch(source, workspace, listener=SILENT)
+    return kinds.fetch(source, workspace, SILENT)
 
 
 def test_a_dockerfile_alone_has_an_empty_context(served: FileServer, workspace: Workspace) -> None:
@@ -258,7 +254,7 @@ def test_an_archive_that_broke_off_is_fetched_anew(
     subprocess.run(argv, check=True)
     served.broken = 2
     source = Archive(RemoteFile(f"{served.url}/{path.name}"))
-    tree = tar_source.fetch(source, workspace, listener=SILENT)
+    tree = kinds.fetch(source, workspace, SILENT)
     assert Path(tree.context, "noise").read_bytes() == (folder / "noise").read_bytes()
     assert tree.revision == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     assert len(served.requests) == 3

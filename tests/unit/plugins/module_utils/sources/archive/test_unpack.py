@@ -24,7 +24,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.so
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.file_url import to_url
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.archive import tar as tar_source
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.archive import unpack
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
@@ -78,7 +78,7 @@ def fetch(workspace: Workspace, tmp_path: Path) -> Fetch:
         path = tmp_path / "archive"
         path.write_bytes(content)
         source = Archive(RemoteFile(to_url(str(path)), checksum=checksum), **fields)
-        return tar_source.fetch(source, workspace, listener=SILENT)
+        return kinds.fetch(source, workspace, SILENT)
 
     return fetched
 

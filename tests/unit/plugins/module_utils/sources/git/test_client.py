@@ -18,10 +18,8 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.so
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled, SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import client as git_client
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import (
-    repository as git_source,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import client
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 
@@ -34,7 +32,7 @@ from tests.support.repositories import git, repository
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trying again without the pauses."""
-    monkeypatch.setattr(git_client, "_PAUSES", (0.01, 0.02, 0.03, 0.04))
+    monkeypatch.setattr(client, "_PAUSES", (0.01, 0.02, 0.03, 0.04))
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +44,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fetch(repo: GitRepo, workspace: Workspace, progress: list[str] | None = None) -> SourceTree:
     lines = [] if progress is None else progress
-    return git_source.fetch(repo, workspace, listener=Lines(lines.append))
+    return kinds.fetch(repo, workspace, Lines(lines.append))
 
 
 def failure(repo: GitRepo, workspace: Workspace) -> SourceError:
@@ -88,7 +86,7 @@ def test_a_private_repository_is_fetched_and_the_password_is_nowhere(
         server.delay = 0.2
         repo = GitRepo(f"{server.url}/app.git", username="user@example.org", password=Secret(password))
         watch.secrets = [password]
-        tree = git_source.fetch(repo, workspace, listener=Lines(look))
+        tree = kinds.fetch(repo, workspace, Lines(look))
         look("")
     assert kept == []
     assert Path(tree.dockerfile).is_file()
@@ -265,7 +263,7 @@ def test_an_unknown_host_is_not_asked_again(workspace: Workspace, url: str) -> N
 def test_a_server_that_never_answers_is_given_up(
     served: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(git_client, "_ASK_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(client, "_ASK_TIMEOUT_SECONDS", 0.5)
     with http_git_server(served) as server:
         server.delay = 3
         error = failure(GitRepo(f"{server.url}/app.git"), workspace)

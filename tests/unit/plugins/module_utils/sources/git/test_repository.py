@@ -16,12 +16,9 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.so
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT, Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import (
-    checkout as git_checkout,
-)
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import (
-    repository as git_source,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git.checkout import Checkout
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git.commit import resolve
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 
@@ -124,12 +121,12 @@ def local(path: Path, **fields: Any) -> GitRepo:
 
 def fetch(repo: GitRepo, workspace: Workspace, progress: list[str] | None = None) -> SourceTree:
     lines = [] if progress is None else progress
-    return git_source.fetch(repo, workspace, listener=Lines(lines.append))
+    return kinds.fetch(repo, workspace, Lines(lines.append))
 
 
 def resolved(repo: GitRepo) -> str | None:
     """The commit that is found without fetching."""
-    found = git_source.resolve(repo, listener=SILENT)
+    found = resolve(repo, SILENT)
     return found and found.commit
 
 
@@ -264,7 +261,7 @@ def test_one_commit_travels_and_no_git_directory_stays(
     app: GitRepo, workspace: Workspace, commits: Commits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = []
-    pull = git_checkout.Checkout._pull_large_files
+    pull = Checkout._pull_large_files
 
     def count(self: Any, git_dir: str, *rest: Any) -> None:
         counted.append(
@@ -272,7 +269,7 @@ def test_one_commit_travels_and_no_git_directory_stays(
         )
         pull(self, git_dir, *rest)
 
-    monkeypatch.setattr(git_checkout.Checkout, "_pull_large_files", count)
+    monkeypatch.setattr(Checkout, "_pull_large_files", count)
     fetch(app, workspace)
     assert counted[0].count("commit") == 1
     assert sorted(os.listdir(workspace.path)) == [".image-builder-workspace", "context"]

@@ -1,0 +1,77 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""The kinds of sources, and the one decision whether a source must be fetched at all.
+
+A kind is a file of this room with the two functions of ``Kind``. A new one is such a file, a row of
+``KINDS``, a dataclass in ``document/source.py`` and a checker in ``document/check_source.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Optional, Protocol
+
+from ..document.source import Archive, GitRepo, Source, StandaloneDockerfile
+from ..listener import Listener
+from . import memory, standalone_dockerfile
+from .archive import tar
+from .git import repository
+from .tree import Identity, SourceTree
+from .workspace import Workspace
+
+
+class Kind(Protocol):
+    """What a kind of source can do; ``source`` is of the type that ``KINDS`` has it under."""
+
+    def identify(self, source: Any, listener: Listener) -> Optional[Identity]:
+        """What can be known of the source before it is fetched, ``None`` where only fetching can tell.
+
+        Asks with the document's credentials, also where it knows the answer: what is remembered of a
+        source is for those who may read it. Raises ``SourceError``.
+        """
+
+    def fetch(
+        self, source: Any, identity: Optional[Identity], workspace: Workspace, listener: Listener
+    ) -> SourceTree:
+        """Put the source into ``workspace.context``; with an ``identity`` that revision of it.
+
+        Raises ``SourceError``.
+        """
+
+
+KINDS: Mapping[type, Kind] = {
+    GitRepo: repository,
+    StandaloneDockerfile: standalone_dockerfile,
+    Archive: tar,
+}
+
+
+def fetch(source: Source, workspace: Workspace, listener: Listener, revision: str = "") -> SourceTree:
+    """Fetch the source into ``workspace``; ``listener`` gets short plain lines.
+
+    A ``revision`` that ``fetch_unless_known`` gave is taken, whatever the source's version means by
+    now. Raises ``SourceError``.
+    """
+    identity = Identity(revision) if revision else None
+    return KINDS[type(source)].fetch(source, identity, workspace, listener)
+
+
+def fetch_unless_known(source: Source, workspace: Workspace, listener: Listener) -> SourceTree:
+    """As ``fetch``, but fetch nothing where an earlier run remembered all that a plan needs.
+
+    What is fetched has a name to be remembered by, unless a warning goes with it, which would not be
+    told again. Raises ``SourceError``.
+    """
+    kind = KINDS[type(source)]
+    identity = kind.identify(source, listener)
+    name = memory.key(*identity.made_of) if identity and identity.made_of else ""
+    known = memory.recall(name) if name else None
+    if identity and known:
+        listener.line(f"{identity.name} is at {identity.revision[:12]}, as in an earlier run")
+        return SourceTree(
+            "", "", "", identity.revision, known.committed_at, identity.url, memory=name, known=known
+        )
+    tree = kind.fetch(source, identity, workspace, listener)
+    # Between the two questions somebody may have pushed.
+    remembered = identity and tree.revision == identity.revision and not tree.warnings
+    return replace(tree, memory=name if remembered else "")
