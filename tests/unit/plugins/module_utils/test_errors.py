@@ -10,6 +10,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
     Cancelled,
     DockerfileError,
     EngineError,
+    MachineError,
     ParameterError,
     RegistryError,
     SourceError,
@@ -63,6 +64,7 @@ def test_programs_get_every_field() -> None:
         (RegistryError, "plan"),
         (EngineError, "engine"),
         (BuildError, "build"),
+        (MachineError, "machine"),
     ],
 )
 def test_each_kind_has_its_phase_and_may_be_given_another(kind: type[BuilderError], phase: str) -> None:
@@ -96,6 +98,13 @@ def test_what_the_system_refuses_is_explained(number: int, code: str, retryable:
     assert (error.code, error.retryable) == (code, retryable)
     assert "/some/file" in str(error)
     assert error.hint
+
+
+def test_what_the_system_refuses_a_machine_that_is_set_up_is_no_failure_of_a_build() -> None:
+    error = from_os_error(OSError(errno.ENOSPC, "Reason"), "machine")
+    assert (error.code, error.phase) == ("disk_full", "machine")
+    assert "custom_workdir" not in error.hint
+    assert from_os_error(OSError(errno.EACCES, "Reason")).phase == "build"
 
 
 def test_a_system_error_without_a_reason_is_explained_too() -> None:
