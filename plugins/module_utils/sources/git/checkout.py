@@ -15,7 +15,7 @@ from ...errors import SourceError
 from ...listener import Listener
 from ...network import git_url
 from ..workspace import remove_tree
-from .client import Git
+from .client import Git, Place
 from .version import (
     Found,
     ambiguous,
@@ -96,16 +96,14 @@ class Checkout:
             found = self._search(url, version, what)
         git_dir = self._init(found.commit, what)
         commit = self._transfer(git_dir, url, found, what)
-        line = self._git.run(["rev-list", "--timestamp", "--max-count=1", commit], what, git_dir=git_dir)
+        line = self._git.run(["rev-list", "--timestamp", "--max-count=1", commit], what, Place(git_dir))
         committed_at = max(int(line.split()[0]), 0)
         self._git.run(
             ["checkout", "--quiet", "--force", "--detach", commit],
             what,
-            git_dir=git_dir,
-            work_tree=work_tree,
-            config=_LFS_OFF,
+            Place(git_dir, work_tree, _LFS_OFF),
         )
-        listed = self._git.run(["ls-files", "--stage", "-z"], what, git_dir=git_dir, work_tree=work_tree)
+        listed = self._git.run(["ls-files", "--stage", "-z"], what, Place(git_dir, work_tree))
         entries = [entry.partition("\t") for entry in listed.split("\0") if entry]
         self._pull_large_files(git_dir, work_tree, url, what, [path for _, _, path in entries])
         links = {path: info.split()[1] for info, _, path in entries if info.startswith(_GITLINK)}
@@ -120,7 +118,7 @@ class Checkout:
         self._git.run(
             ["init", "--quiet", "--bare", "--template=", f"--object-format={form}", "--", git_dir],
             what,
-            git_dir=git_dir,
+            Place(git_dir),
         )
         return git_dir
 
@@ -132,7 +130,7 @@ class Checkout:
             result = self._git.ask(
                 ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *depth, "--", url, *wants],
                 what,
-                git_dir=git_dir,
+                Place(git_dir),
                 expected=f"{_REFUSES_COMMIT}|{_REFUSES_SHALLOW}|{_NO_COMMIT}",
             )
             if result.status == 0:
@@ -147,7 +145,7 @@ class Checkout:
         name = found.commit if wants == _EVERYTHING else _SOURCE
         try:
             verified = ["rev-parse", "--quiet", "--verify", f"{name}^{{commit}}"]
-            return self._git.run(verified, what, git_dir=git_dir).strip()
+            return self._git.run(verified, what, Place(git_dir)).strip()
         except SourceError as error:
             if error.code != "git_failed":
                 raise
@@ -173,14 +171,14 @@ class Checkout:
                 *_EVERYTHING,
             ],
             what,
-            git_dir=git_dir,
+            Place(git_dir),
         )
         names = self._git.run(
-            ["rev-parse", f"--disambiguate={version.lower()}"], what, git_dir=git_dir
+            ["rev-parse", f"--disambiguate={version.lower()}"], what, Place(git_dir)
         ).split()
         commits = {}
         for name in names:
-            if self._git.run(["cat-file", "-t", name], what, git_dir=git_dir).strip() == "commit":
+            if self._git.run(["cat-file", "-t", name], what, Place(git_dir)).strip() == "commit":
                 commits[name] = ""
         remove_tree(git_dir)
         if len(commits) > 1:
@@ -203,9 +201,7 @@ class Checkout:
         result = self._git.ask(
             ["lfs", "pull"],
             what,
-            git_dir=git_dir,
-            work_tree=work_tree,
-            config=(*_LFS_ON, ("remote.origin.url", url)),
+            Place(git_dir, work_tree, (*_LFS_ON, ("remote.origin.url", url))),
             expected=_NO_LARGE_FILE,
         )
         if result.status:
@@ -221,7 +217,7 @@ class Checkout:
         if os.path.islink(path) or not os.path.isfile(path):
             return
         listed = self._git.run(
-            ["config", "--file", path, "--no-includes", "--null", "--list"], what, git_dir=git_dir
+            ["config", "--file", path, "--no-includes", "--null", "--list"], what, Place(git_dir)
         )
         for entry in filter(None, listed.split("\0")):
             name, _, value = entry.partition("\n")
@@ -281,7 +277,7 @@ class Checkout:
         if os.path.islink(path) or not os.path.isfile(path):
             return {}
         listed = self._git.run(
-            ["config", "--file", path, "--no-includes", "--null", "--list"], what, git_dir=git_dir
+            ["config", "--file", path, "--no-includes", "--null", "--list"], what, Place(git_dir)
         )
         sections: dict[str, dict[str, str]] = {}
         for entry in filter(None, listed.split("\0")):

@@ -18,22 +18,24 @@ import re
 import shlex
 import stat
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Optional
 
-from ... import process
+from ... import process, retry
 from ...document.source import GitRepo
 from ...errors import SourceError
 from ...listener import Listener
 from ...network import git_url
+from ...retry import Patience
 from ...secret import redact
-from .messages import explain
+from .messages import PassingError, explain
 
 # GIT_CONFIG_COUNT, which carries the configuration below.
 _OLDEST_GIT = (2, 31)
 _TOKEN_USERNAME = "oauth2"
-_PAUSES = (0.5, 1.0, 2.0, 4.0)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 4.0
+_TRIES = 5
 _KEEP_TRYING_SECONDS = 10.0
 _ASK_TIMEOUT_SECONDS = 60.0
 _FETCH_TIMEOUT_SECONDS = 3600.0
@@ -63,6 +65,15 @@ _HELPER = (
 )
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where git works: its ``git_dir``, the ``work_tree``, and the ``config`` that holds for this call."""
+
+    git_dir: str = os.devnull
+    work_tree: Optional[str] = None
+    config: tuple[tuple[str, str], ...] = ()
+
+
 class Git:
     """git for one document's repository: its credentials, its key, its transports.
 
@@ -81,29 +92,19 @@ class Git:
         self._remote = _with_access(self._local, repo)
         self._require()
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        what: str,
-        *,
-        git_dir: str,
-        work_tree: Optional[str] = None,
-        config: Sequence[tuple[str, str]] = (),
-    ) -> str:
-        """Run git on the local repository ``git_dir`` and return its output. Raises ``SourceError``."""
-        result = self._call(arguments, self._local, git_dir, work_tree, config, None)
+    def run(self, arguments: Sequence[str], what: str, place: Place) -> str:
+        """Run git on a local repository and return its output. Raises ``SourceError``."""
+        result = self._call(arguments, self._local, place)
         if result.status:
-            raise explain(self._clean(result.stderr), what)[0]
+            raise explain(self._clean(result.stderr), what)
         return result.stdout
 
     def ask(
         self,
         arguments: Sequence[str],
         what: str,
+        place: Place,
         *,
-        git_dir: str = os.devnull,
-        work_tree: Optional[str] = None,
-        config: Sequence[tuple[str, str]] = (),
         timeout: float = _FETCH_TIMEOUT_SECONDS,
         expected: str = "",
     ) -> process.Result:
@@ -112,46 +113,50 @@ class Git:
         A failure whose message fits the pattern ``expected`` is returned for the caller to
         judge, every other one raises ``SourceError``. ``timeout`` is in seconds.
         """
-        begun = time.monotonic()
-        pauses = iter(_PAUSES)
-        while True:
-            try:
-                result = self._call(arguments, self._remote, git_dir, work_tree, config, timeout)
-            except subprocess.TimeoutExpired:
-                raise explain(f"timed out after {timeout:.0f} seconds", what)[0] from None
+
+        def once() -> process.Result:
+            result = self._call(arguments, self._remote, place, timeout)
             if result.status == 0 or (expected and re.search(expected, result.stderr)):
                 return result
-            error, again = explain(self._clean(result.stderr), what)
-            pause = next(pauses, None)
-            if not again or pause is None or time.monotonic() - begun + pause > _KEEP_TRYING_SECONDS:
-                raise error
-            self._listener.line(f"{error.message} Trying again in {pause:g} s.")
-            time.sleep(pause)
+            raise explain(self._clean(result.stderr), what)
+
+        patience = Patience(_KEEP_TRYING_SECONDS, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, tries=_TRIES)
+        try:
+            return retry.patiently(
+                once,
+                PassingError,
+                lambda _: patience.pause(),
+                tell=lambda error, pause: self._listener.line(
+                    f"{error.message} Trying again in {pause:g} s."
+                ),
+            )
+        except subprocess.TimeoutExpired:
+            raise explain(f"timed out after {timeout:.0f} seconds", what) from None
 
     def list_references(self, url: str, options: Sequence[str], what: str) -> str:
         """The output of ``git ls-remote``. Raises ``SourceError``."""
         return self.ask(
-            ["ls-remote", "--quiet", *options, "--", url], what, timeout=_ASK_TIMEOUT_SECONDS
+            ["ls-remote", "--quiet", *options, "--", url], what, Place(), timeout=_ASK_TIMEOUT_SECONDS
         ).stdout
 
     def has_lfs(self) -> bool:
         """Whether Git LFS is installed."""
-        return self._call(["lfs", "version"], self._local, os.devnull, None, (), None).status == 0
+        return self._call(["lfs", "version"], self._local, Place()).status == 0
 
     def _call(
         self,
         arguments: Sequence[str],
         environment: Mapping[str, str],
-        git_dir: str,
-        work_tree: Optional[str],
-        config: Sequence[tuple[str, str]],
-        timeout: Optional[float],
+        place: Place,
+        timeout: Optional[float] = None,
     ) -> process.Result:
-        environment = {**_with_config(environment, config), "GIT_DIR": git_dir}
-        if work_tree is not None:
-            environment["GIT_WORK_TREE"] = work_tree
+        environment = {**_with_config(environment, place.config), "GIT_DIR": place.git_dir}
+        if place.work_tree is not None:
+            environment["GIT_WORK_TREE"] = place.work_tree
         try:
-            return process.run(["git", *arguments], env=environment, cwd=work_tree or "/", timeout=timeout)
+            return process.run(
+                ["git", *arguments], env=environment, cwd=place.work_tree or "/", timeout=timeout
+            )
         except FileNotFoundError:
             raise _missing("git is not installed on this machine.") from None
 
@@ -159,7 +164,7 @@ class Git:
         return redact(stderr, [self.repo.password] if self.repo.password else [])
 
     def _require(self) -> None:
-        answer = self._call(["version"], self._local, os.devnull, None, (), None).stdout
+        answer = self._call(["version"], self._local, Place()).stdout
         found = re.search(r"(\d+)\.(\d+)", answer)
         if found and tuple(map(int, found.groups())) < _OLDEST_GIT:
             raise _missing(f"git {found.group()} is too old.")

@@ -123,8 +123,12 @@ _NOISE = re.compile(
 )
 
 
-def explain(stderr: str, what: str) -> tuple[SourceError, bool]:
-    """The error that git's ``stderr`` (without secrets) means, and whether to try again now.
+class PassingError(SourceError):
+    """A failure that may be gone in a moment, so that trying again now makes sense."""
+
+
+def explain(stderr: str, what: str) -> SourceError:
+    """The error that git's ``stderr`` (without secrets) means.
 
     ``what`` names what was fetched, such as ``the repository https://host/team/app.git``.
     """
@@ -135,8 +139,9 @@ def explain(stderr: str, what: str) -> tuple[SourceError, bool]:
             message = message.replace("There is no the ", "There is no ")
             if rule.code == "git_unreachable":
                 message = f"{message[:-1]}: {line}."
-            return SourceError(rule.code, message, hint=rule.hint, retryable=rule.retryable), rule.again
-    return SourceError("git_failed", f"git failed on {what}: {line}.", hint="Try the same with git."), False
+            kind = PassingError if rule.again else SourceError
+            return kind(rule.code, message, hint=rule.hint, retryable=rule.retryable)
+    return SourceError("git_failed", f"git failed on {what}: {line}.", hint="Try the same with git.")
 
 
 def _telling_line(stderr: str) -> str:

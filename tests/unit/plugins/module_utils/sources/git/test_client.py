@@ -32,7 +32,8 @@ from tests.support.repositories import git, repository
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Trying again without the pauses."""
-    monkeypatch.setattr(client, "_PAUSES", (0.01, 0.02, 0.03, 0.04))
+    monkeypatch.setattr(client, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(client, "_LONGEST_PAUSE", 0.04)
 
 
 @pytest.fixture(scope="session")
