@@ -7,7 +7,6 @@ form of ``docker save`` (``manifest.json`` that names a config and uncompressed 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from ..errors import SourceError
-from .digest import is_digest, matches
+from .digest import digest_of, digest_of_file, is_digest, matches
 from .manifest import INDEX_TYPES, MANIFEST_TYPES, parse, platform_of
 from .platform import Platform
 
@@ -25,7 +24,6 @@ _OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 _NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 _ABOUT = "vnd.docker.reference.digest"
 _LONGEST_MANIFEST = 8 << 20
-_CHUNK = 1 << 20
 
 #: From a path in the layout to that on disk; raises ``SourceError`` for one that leads out of it.
 Find = Callable[[str], str]
@@ -113,7 +111,7 @@ def _read_index(find: Find, body: bytes, media_type: str) -> StoredImage:
         if manifest is not None:
             manifests.append(manifest)
         complete = complete and manifest is not None
-    image = StoredImage(_digest(body), media_type, body, tuple(manifests))
+    image = StoredImage(digest_of(body), media_type, body, tuple(manifests))
     if not image.platforms:
         raise ValueError("it holds no platform of its image")
     # docker save leaves out what the engine never pulled.
@@ -152,9 +150,9 @@ def _read_docker(find: Find) -> StoredImage:
     paths = [find(str(name)) for name in entries[0]["Layers"] or ()]
     if len(paths) != len(diff_ids):
         raise ValueError("its config has another number of layers")
-    blobs, layers = {_digest(text): config}, []
+    blobs, layers = {digest_of(text): config}, []
     for path, diff_id in zip(paths, diff_ids):
-        digest, start, size = _file_digest(path)
+        digest, start, size = _describe_file(path)
         packed = start.startswith(b"\x1f\x8b")
         if not packed and digest != diff_id:
             raise ValueError(f"the layer {diff_id} has another content")
@@ -165,11 +163,11 @@ def _read_docker(find: Find) -> StoredImage:
         {
             "schemaVersion": 2,
             "mediaType": _OCI_MANIFEST,
-            "config": {"mediaType": _OCI_CONFIG, "digest": _digest(text), "size": len(text)},
+            "config": {"mediaType": _OCI_CONFIG, "digest": digest_of(text), "size": len(text)},
             "layers": layers,
         }
     )
-    manifest = StoredManifest(_digest(body), _OCI_MANIFEST, body, blobs, platform_of(text))
+    manifest = StoredManifest(digest_of(body), _OCI_MANIFEST, body, blobs, platform_of(text))
     return StoredImage(manifest.digest, _OCI_MANIFEST, body, (manifest,))
 
 
@@ -186,7 +184,7 @@ def _filtered(image: StoredImage, kept: Collection[str]) -> StoredImage:
     digests = {entry["digest"] for entry in content["manifests"]}
     body = _json(content)
     manifests = tuple(manifest for manifest in image.manifests if manifest.digest in digests)
-    return StoredImage(_digest(body), image.media_type, body, manifests)
+    return StoredImage(digest_of(body), image.media_type, body, manifests)
 
 
 def _blob(find: Find, digest: str) -> str:
@@ -217,22 +215,14 @@ def _read(path: str) -> bytes:
     return content
 
 
-def _file_digest(path: str) -> tuple[str, bytes, int]:
+def _describe_file(path: str) -> tuple[str, bytes, int]:
     """The digest of a file, its first bytes, and its length."""
-    digest, start, size = hashlib.sha256(), b"", 0
     try:
         with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                start = start or chunk[:4]
-                size += len(chunk)
+            start = file.read(4)
+        return digest_of_file(path), start, os.path.getsize(path)
     except OSError as error:
         raise ValueError(f"{os.path.basename(path)} cannot be read: {error.strerror}") from None
-    return f"sha256:{digest.hexdigest()}", start, size
-
-
-def _digest(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def _json(content: Any) -> bytes:

@@ -7,10 +7,8 @@ import hashlib
 import os
 import stat
 
+from ..oci.digest import digest_of_file
 from .dockerignore import Ignore
-
-_CHUNK = 1 << 20
-
 
 #: Raised when ``context_digest`` of the same files changes, so that nobody compares with an old one.
 DIGEST_VERSION = 1
@@ -28,7 +26,8 @@ def context_digest(context: str, ignore: Ignore) -> str:
         if stat.S_ISLNK(status.st_mode):
             mode, content = stat.S_IFLNK, os.readlink(absolute)
         else:
-            mode, content = status.st_mode, _file_digest(absolute) if stat.S_ISREG(status.st_mode) else ""
+            digest = digest_of_file(absolute) if stat.S_ISREG(status.st_mode) else ""
+            mode, content = status.st_mode, digest.removeprefix("sha256:")
         total.update(f"{path}\0{mode:o}\0{content}\0".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
@@ -49,11 +48,3 @@ def _arriving(context: str, ignore: Ignore) -> set[str]:
                     found.add(path)
                     path = path.rpartition("/")[0]
     return found
-
-
-def _file_digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
