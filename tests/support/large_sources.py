@@ -16,8 +16,10 @@ from typing import Any
 _PROGRAM = """
 import json, os, re, sys
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
-from ansible_collections.sodalite.image_builder.plugins.module_utils.fetch import fetch_source, remove_source
-from ansible_collections.sodalite.image_builder.plugins.module_utils.images import build_images
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
+    fetch_source, remove_source
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import build_images
 
 def peak():
     # getrusage(2) would begin with the peak of whoever started this program.

@@ -267,6 +267,7 @@ def _unmatched(rule: _Rule, dockerfile: Dockerfile, resolutions: Sequence[Resolu
 
 
 def place_of(stage: Stage) -> str:
+    """What an error calls ``stage``: its index, its name and its line."""
     name = f" ({stage.name})" if stage.name else ""
     return f"stage {stage.index}{name} on line {stage.line}"
 

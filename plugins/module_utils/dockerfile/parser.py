@@ -1,6 +1,9 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """A Dockerfile's text as instructions: lines, comments, continuation, directives, flags, heredocs.
 
+It stays ours because no Python package reads heredocs and directives as BuildKit does, or tells where in the
+text a word stands.
+
 Rules: BuildKit's ``frontend/dockerfile/parser`` package and the Dockerfile reference. Where
 releases differ, the newest one is followed.
 """
@@ -63,6 +66,7 @@ class InstructionReader:
 
     @property
     def escape(self) -> str:
+        """The escape character, a backslash unless a directive says otherwise."""
         return self.directives.get("escape", "\\")
 
     def __iter__(self) -> Iterator[Instruction]:

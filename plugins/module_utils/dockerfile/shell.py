@@ -1,6 +1,8 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """Dockerfile words: how BuildKit expands variables in them and how it splits a line into them.
 
+It stays ours because BuildKit's words are neither a shell's nor those of Python's ``shlex``.
+
 Rules: BuildKit's ``frontend/dockerfile/shell`` package and the Dockerfile reference, "Environment
 replacement". Where releases of BuildKit differ, the newest one is followed.
 """

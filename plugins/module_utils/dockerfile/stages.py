@@ -1,6 +1,9 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """What one build of a Dockerfile uses: its stages, their platforms, and the images they start from.
 
+It stays ours because BuildKit finds bases only while it builds; what newer releases tell before
+(``--call``) is not expanded.
+
 Rules: BuildKit's ``frontend/dockerfile/dockerfile2llb`` package. Where releases differ, the newest
 one is followed: an ARG without a default leaves a variable as it is, ``TARGETSTAGE`` is set,
 and an ARG's default that does not expand is an error.

@@ -1,7 +1,7 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """The checked document: what to build (``target``) and how (``options``).
 
-``parameters`` makes these from what users write; ``source`` has its own room.
+``check_target.py`` and ``options.py`` make these from what users write; a source is in ``source.py``.
 """
 
 from __future__ import annotations

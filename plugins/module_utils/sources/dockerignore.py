@@ -1,5 +1,8 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Which files of a build context reach BuildKit, and a digest of just those.
+"""Which files of a build context reach BuildKit.
+
+It stays ours because the package docker reads ``**.md``, ``[^a]``, ``**/name`` and backslashes otherwise
+than BuildKit, so that a digest of what it lets through would not tell whether a build changed.
 
 Rules: the Docker documentation of ``.dockerignore`` and the pattern matcher of the Moby
 project (``patternmatcher``): the last pattern that matches decides, ``!`` brings back, a

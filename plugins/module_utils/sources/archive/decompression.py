@@ -17,7 +17,7 @@ from typing import Any, Callable, Optional, Protocol
 from ...errors import SourceError
 from ...process import Filter, filtered
 
-#: How much memory a file may ask for to be unpacked; xz -9 asks for 65 MiB.
+#: How much memory decompressing a file may take, in bytes; xz -9 asks for 65 MiB.
 MOST_MEMORY = 128 << 20
 _CHUNK = 64 << 10
 _LONGEST_MAGIC = 6
@@ -69,7 +69,7 @@ class _Started:
         return self._rest.read(size)
 
 
-class _Unpacked:
+class _Decompressed:
     """The content of a compressed stream; several compressed one after another are one."""
 
     def __init__(self, stream: Readable, magic: bytes, make: Callable[[], Any]) -> None:
@@ -106,7 +106,7 @@ class _Unpacked:
 
 
 @contextmanager
-def unpacked(stream: Readable) -> Iterator[Readable]:
+def decompressed(stream: Readable) -> Iterator[Readable]:
     """The content of ``stream``, or ``stream`` itself where it is not compressed.
 
     Raises ``SourceError``: ``archive_invalid`` for damaged content (also while it is read),
@@ -117,11 +117,11 @@ def unpacked(stream: Readable) -> Iterator[Readable]:
         start += more
     whole = _Started(start, stream)
     if start.startswith(_GZIP):
-        yield _Unpacked(whole, _GZIP, _Gzip)
+        yield _Decompressed(whole, _GZIP, _Gzip)
     elif start.startswith(_BZIP2):
-        yield _Unpacked(whole, _BZIP2, bz2.BZ2Decompressor)
+        yield _Decompressed(whole, _BZIP2, bz2.BZ2Decompressor)
     elif start.startswith(_XZ):
-        yield _Unpacked(whole, _XZ, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY))
+        yield _Decompressed(whole, _XZ, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_MEMORY))
     elif start.startswith(_ZSTD):
         with _zstd(whole) as content:
             yield content

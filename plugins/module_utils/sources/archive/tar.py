@@ -18,7 +18,7 @@ from ..download import login_warning, opened, patiently
 from ..locate import find_context, find_dockerfile
 from ..tree import Identity, SourceTree
 from ..workspace import Workspace, unusable
-from .decompression import unpacked
+from .decompression import decompressed
 from .unpack import unpack
 
 _KIND = "archive"
@@ -41,7 +41,7 @@ def fetch(
 
     def once() -> tuple[str, int]:
         workspace.empty()
-        with opened(source.file) as body, unpacked(body) as content:
+        with opened(source.file) as body, decompressed(body) as content:
             newest = unpack(content, body, workspace.context)
             return body.finish(), newest
 
