@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
@@ -40,7 +41,7 @@ def history(site: Site, scale: Scale) -> Answer:
             shutil.rmtree(site.folder / name)
 
         def fetch(name: str) -> None:
-            fetched = fetch_source(document["source"], str(site.folder), SILENT)
+            fetched = fetch_source(accept_source(document["source"])[0], str(site.folder), SILENT)
             sizes["fetch"] = _size(Path(fetched.workspace))
             remove_source(fetched.workspace)
 

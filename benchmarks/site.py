@@ -20,6 +20,7 @@ from typing import Any
 from unittest.mock import patch
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 
@@ -111,7 +112,7 @@ class Site:
 
     def build(self, document: Mapping[str, Any]) -> Report:
         """Build with image-builder in this process, as its command line does."""
-        return request.carry_out(document, SILENT)
+        return request.carry_out(accept_document(document), SILENT)
 
     def build_ok(self, document: Mapping[str, Any], state: str) -> None:
         """The same, and see that every image ends in ``state``."""

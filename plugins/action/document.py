@@ -13,8 +13,8 @@ import json
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import check_document
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.secrets import with_secrets_read
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import KEYS
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
 from ansible_collections.sodalite.image_builder.plugins.plugin_utils.module_action import (
     fail_readably,
@@ -31,27 +31,26 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         """The result, not logged: ``source``, ``target``, ``options``, ``custom_workdir``, ``references``."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        raw = {name: _plain((task_vars or {}).get(name)) for name in ("source", "target", "options")}
+        raw = {name: _plain((task_vars or {}).get(name)) for name in KEYS}
         # What was never built must be removable however wrong its document is.
         if self._task.args.get("deleting") and not _deletes_images(raw["options"]):
             result.update(changed=False, references=[])
             return result
         try:
-            _, checked, _ = check_document(raw["source"], raw["target"], raw["options"])
+            document = accept_document(raw)
         except BuilderError as error:
             result.update(failed=True, msg=str(error), error=error.to_dict())
             fail_readably(self._task.name, result)
             write_result(result)
             return result
-        source, target = with_secrets_read(raw["source"], raw["target"])
         result.update(
             changed=False,
             _ansible_no_log=True,
-            source=source,
-            target=target,
+            source=document.raw["source"],
+            target=document.raw["target"],
             options=raw["options"] or {},
-            custom_workdir=_plain((task_vars or {}).get("custom_workdir")) or None,
-            references=[str(reference) for image in checked.images for reference in image.references],
+            custom_workdir=document.custom_workdir,
+            references=[str(name) for image in document.target.images for name in image.references],
         )
         return result
 

@@ -1,14 +1,16 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Secrets: where they come from, and how they stay out of everything people read."""
+"""Secrets, read and not yet read, and how they stay out of everything people read."""
 
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 from urllib.parse import quote, quote_plus
 
+#: How a document gives a secret: as text, ``{env: NAME}`` or ``{file: PATH}``.
+SecretForm = Literal["text", "env", "file"]
 MASK = "********"
 
 
@@ -34,31 +36,26 @@ class Secret:
         return hash(self._text)
 
 
-def read(value: Any) -> Secret:
-    """Resolve a secret given as text, ``{"env": NAME}`` or ``{"file": PATH}``.
+@dataclass(frozen=True, repr=False)
+class SecretReference(Secret):
+    """A secret that a document gives or names, not read yet: ``reveal()`` fails.
 
-    One line end at the end of a file does not count. Raises ``ValueError`` with a
-    sentence that names the variable or file, never its content.
+    ``path`` is its place in the document, as faults name it. ``name`` is, by the ``form``, the text itself,
+    the name of an environment variable, or the path of a file. ``lines`` allows it several lines.
     """
-    if isinstance(value, Secret):
-        return value
-    if isinstance(value, str):
-        return Secret(value)
-    if isinstance(value, dict) and len(value) == 1:
-        ((kind, name),) = value.items()
-        if kind == "env" and isinstance(name, str) and name:
-            if name not in os.environ:
-                raise ValueError(f"the environment variable {name} is not set")
-            return Secret(os.environ[name])
-        if kind == "file" and isinstance(name, str) and name and "\0" not in name:
-            try:
-                with open(os.path.expanduser(name), encoding="utf-8") as file:
-                    text = file.read()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-                raise ValueError(f"the file {name} cannot be read: {reason}") from None
-            return Secret(text[:-1].removesuffix("\r") if text.endswith("\n") else text)
-    raise ValueError("give text, {env: NAME} or {file: PATH}")
+
+    path: str
+    form: SecretForm
+    name: str
+    lines: bool = False
+
+    def reveal(self) -> str:
+        """Fails: what needs the text works on a document whose secrets were read (``resolve``)."""
+        raise RuntimeError(f"{self.path} has not been read")
+
+    def shown(self) -> Any:
+        """What a document shows in its place: a mask for text, else where it comes from."""
+        return MASK if self.form == "text" else {self.form: self.name}
 
 
 def redact(text: str, secrets: Iterable[Secret]) -> str:

@@ -80,6 +80,7 @@ error:
 """
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import check_build
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.inject_bases import (
     inject_bases,
 )
@@ -100,11 +101,10 @@ def main() -> None:
     )
     given = module.params
     with door.opened(module):
-        image = {name: given[name] for name in ("base", "platforms", "build_args", "target")}
+        raw = {name: given[name] for name in ("base", "platforms", "build_args", "target")}
+        image, native = check_build(raw, given["build_platform"])
         module.exit_json(
-            **inject_bases(
-                given["path"], image, given["build_platform"], given["dest"], only_ask=module.check_mode
-            )
+            **inject_bases(given["path"], image, native, given["dest"], only_ask=module.check_mode)
         )
 
 

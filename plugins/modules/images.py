@@ -264,42 +264,17 @@ error:
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan_text import describe_image
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import SOURCE
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_images
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import (
+    OPTIONS,
+    SOURCE,
+    TARGET,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
+    InFolder,
+    InWorkspace,
     build_images,
 )
-
-IMAGE = {
-    "image": {"type": "str", "required": True},
-    "tag": {"type": "str"},
-    "tags": {"type": "list", "elements": "str"},
-    "base": {"type": "raw"},
-    "platforms": {"type": "list", "elements": "str"},
-    "build_args": {"type": "dict"},
-    "target": {"type": "str"},
-    "labels": {"type": "dict"},
-    "annotations": {"type": "dict"},
-    "no_cache": {"type": "bool", "default": False},
-    "pull": {"type": "bool", "default": False},
-    "secrets": {"type": "dict", "no_log": True},
-    "cache_from": {"type": "list", "elements": "raw"},
-    "cache_to": {"type": "list", "elements": "raw"},
-}
-OPTIONS = {
-    "builder": {"type": "str"},
-    "rebuild": {"type": "str", "choices": ["if_changed", "always"], "default": "if_changed"},
-    "on_failure": {"type": "str", "choices": ["continue", "stop", "atomic"], "default": "continue"},
-    "timeout": {"type": "float"},
-    "retry_for": {"type": "float", "default": 60},
-    "provenance": {"type": "str", "choices": ["off", "min", "max"], "default": "off"},
-    "sbom": {"type": "bool", "default": False},
-    "delete_images": {"type": "bool", "default": False},
-}
-REGISTRY = {
-    "url": {"type": "str", "required": True},
-    "username": {"type": "str"},
-    "password": {"type": "raw", "no_log": True},
-}
 
 
 def main() -> None:
@@ -309,35 +284,22 @@ def main() -> None:
             "source": {"type": "dict", "options": SOURCE},
             "context": {"type": "path"},
             "dockerfile": {"type": "str", "default": "Dockerfile"},
-            "target": {
-                "type": "dict",
-                "required": True,
-                "options": {
-                    "images": {"type": "list", "elements": "dict", "required": True, "options": IMAGE},
-                    "registry": {"type": "dict", "required": True, "options": REGISTRY},
-                },
-            },
-            "options": {
-                "type": "dict",
-                "options": OPTIONS,
-            },
+            "target": {"type": "dict", "required": True, "options": TARGET},
+            "options": {"type": "dict", "options": OPTIONS},
         },
         required_one_of=[("workspace", "context")],
         mutually_exclusive=[("workspace", "context"), ("source", "context")],
         supports_check_mode=True,
     )
     given = module.params
-    source = {"context": given["context"], "dockerfile": given["dockerfile"]} if given["context"] else None
     with door.opened(module) as listener:
-        built = build_images(
-            given["target"],
-            given["options"],
-            workspace=given["workspace"],
-            source=source,
-            raw_source=given["source"],
-            plan_only=module.check_mode,
-            listener=listener,
+        target, options, source = accept_images(given["target"], given["options"], given["source"])
+        place = (
+            InFolder(given["context"], given["dockerfile"])
+            if given["context"]
+            else InWorkspace(given["workspace"], source)
         )
+        built = build_images(target, options, place, listener, plan_only=module.check_mode)
         result = built.to_dict()
         if module._diff:
             lines = [line for image in result["images"] for line in describe_image(image)]

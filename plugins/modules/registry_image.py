@@ -51,6 +51,7 @@ error:
 """
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import remove
 
 
@@ -64,9 +65,8 @@ def main() -> None:
     )
     with door.opened(module):
         given = module.params
-        module.exit_json(
-            **remove(given["reference"], given["username"], given["password"], only_ask=module.check_mode)
-        )
+        wanted, account = accept_image(given["reference"], given["username"], given["password"])
+        module.exit_json(**remove(wanted, account, only_ask=module.check_mode))
 
 
 if __name__ == "__main__":

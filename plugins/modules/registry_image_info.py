@@ -65,6 +65,7 @@ error:
 """
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import describe
 
 
@@ -72,7 +73,8 @@ def main() -> None:
     module = door.AnsibleModule(argument_spec=door.REGISTRY_LOGIN, supports_check_mode=True)
     with door.opened(module):
         given = module.params
-        module.exit_json(changed=False, **describe(given["reference"], given["username"], given["password"]))
+        wanted, account = accept_image(given["reference"], given["username"], given["password"])
+        module.exit_json(changed=False, **describe(wanted, account))
 
 
 if __name__ == "__main__":

@@ -113,6 +113,7 @@ error:
 """
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import SOURCE
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
@@ -137,13 +138,8 @@ def main() -> None:
     with door.opened(module) as listener:
         if given["state"] == "absent":
             module.exit_json(changed=remove_source(given["workspace"]))
-        fetched = fetch_source(
-            given["source"],
-            given["custom_workdir"],
-            listener,
-            lazy=given["lazy"],
-            timeout=given["timeout"],
-        )
+        source, workdir = accept_source(given["source"], given["custom_workdir"])
+        fetched = fetch_source(source, workdir, listener, lazy=given["lazy"], timeout=given["timeout"])
         for warning in fetched.tree.warnings:
             module.warn(warning)
         module.exit_json(changed=False, **fetched.to_dict())

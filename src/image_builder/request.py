@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Listener
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
+    InWorkspace,
     build_images,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
@@ -16,34 +15,20 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
     remove_source,
 )
 
-from image_builder.playbooks import set_up as build_site
 
-
-def carry_out(document: Mapping[str, Any], listener: Listener, *, plan_only: bool = False) -> Report:
-    """Build the images of a checked ``document``, or only plan them.
+def carry_out(document: Document, listener: Listener, *, plan_only: bool = False) -> Report:
+    """Build the images of ``document``, whose secrets were read, or only plan them.
 
     Raises ``BuilderError`` where nothing could be built; an image's own failure is in the report.
     """
-    build_site.make_named_sample(document)
-    options = document.get("options") or {}
+    options = document.options
     fetched = fetch_source(
-        document["source"],
-        document.get("custom_workdir"),
-        listener,
-        lazy=True,
-        timeout=options.get("timeout"),
+        document.source, document.custom_workdir, listener, lazy=True, timeout=options.timeout
     )
     try:
         for warning in fetched.tree.warnings:
             listener.line(f"warning: {warning}")
-        return build_images(
-            document["target"],
-            options,
-            workspace=fetched.workspace,
-            source=None,
-            raw_source=document["source"],
-            plan_only=plan_only,
-            listener=listener,
-        )
+        place = InWorkspace(fetched.workspace, document.source)
+        return build_images(document.target, options, place, listener, plan_only=plan_only)
     finally:
         remove_source(fetched.workspace)

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_images
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
+    InFolder,
+    InWorkspace,
     build_images,
 )
 
@@ -76,15 +79,10 @@ class Site:
     ) -> Report:
         """Build ``images``, whose names are taken to lie in this site's folder."""
         wanted = [{**image, "image": self.repository(image["image"])} for image in images]
-        source = {"context": str(context or self.context), "dockerfile": "Dockerfile"}
-        return build_images(
-            {"images": wanted, "registry": {"url": self.engine.registry}},
-            options,
-            workspace=workspace,
-            source=None if workspace else source,
-            plan_only=plan_only,
-            listener=Lines(report or self.told.append),
-        )
+        raw = {"images": wanted, "registry": {"url": self.engine.registry}}
+        target, checked, _ = accept_images(raw, options)
+        place = InWorkspace(workspace) if workspace else InFolder(str(context or self.context))
+        return build_images(target, checked, place, Lines(report or self.told.append), plan_only=plan_only)
 
     def build_ok(self, *images: dict[str, Any]) -> list[dict[str, Any]]:
         """Build ``images``; gives their entries in the result."""

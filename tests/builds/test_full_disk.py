@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, from_os_error
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
@@ -58,13 +59,13 @@ def test_a_source_that_finds_no_room_is_built_when_there_is_some(
 ) -> None:
     wanted = source(site.folder)
     with pytest.raises(BuilderError) as raised:
-        fetch_source(wanted, str(disk.folder), Lines(site.told.append))
+        fetch_source(accept_source(wanted)[0], str(disk.folder), Lines(site.told.append))
     assert raised.value.code == code
     assert "space" in str(raised.value)
     assert disk.content == []
 
     disk.grow(32)
-    fetched = fetch_source(wanted, str(disk.folder), Lines(site.told.append))
+    fetched = fetch_source(accept_source(wanted)[0], str(disk.folder), Lines(site.told.append))
     made = site.build({"image": "app"}, workspace=fetched.workspace)
     assert states(made) == ["success"], made.error
     assert site.pushed("app").digest == made.to_dict()["images"][0]["digest"]
@@ -77,7 +78,7 @@ def test_a_build_that_finds_no_room_for_its_own_files_is_done_when_there_is_some
 ) -> None:
     repository(site.folder / "repository", {"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
     wanted = {"git_repo": {"url": f"file://{site.folder}/repository"}}
-    workspace = fetch_source(wanted, str(disk.folder), Lines(site.told.append)).workspace
+    workspace = fetch_source(accept_source(wanted)[0], str(disk.folder), Lines(site.told.append)).workspace
     disk.fill()
     with pytest.raises(OSError) as raised:  # noqa: PT011 - what it is, is asserted of its explanation
         site.build({"image": "app"}, workspace=workspace)
@@ -88,6 +89,6 @@ def test_a_build_that_finds_no_room_for_its_own_files_is_done_when_there_is_some
     assert site.repository("app") not in site.pushed("app").registry.repositories()
 
     disk.grow(32)
-    workspace = fetch_source(wanted, str(disk.folder), Lines(site.told.append)).workspace
+    workspace = fetch_source(accept_source(wanted)[0], str(disk.folder), Lines(site.told.append)).workspace
     assert states(site.build({"image": "app"}, workspace=workspace)) == ["success"]
     assert remove_source(workspace)

@@ -15,6 +15,10 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import (
+    accept_document,
+    accept_source,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
@@ -161,7 +165,7 @@ def test_a_source_with_hostile_text_writes_nothing_outside_and_runs_nothing(
                 shutil.copy(servers.ssh[place[2]], key)
         before = ground.held()
         with suppress(BuilderError):
-            fetched = fetch_source(source, None, SILENT)
+            fetched = fetch_source(accept_source(source)[0], None, SILENT)
             try:
                 assert Path(fetched.tree.dockerfile).is_relative_to(fetched.workspace), what
                 assert Path(fetched.tree.context).is_relative_to(fetched.workspace), what
@@ -174,7 +178,7 @@ def carried_out(document: dict[str, Any], engine: Engine, image: Optional[dict[s
     """Build ``document``, in the engine's own registry unless it names another one."""
     target = {"images": [image], "registry": {"url": engine.registry}} if image else document["target"]
     with live.shown(Console(file=io.StringIO())) as progress:
-        return request.carry_out({**document, "target": target}, progress)
+        return request.carry_out(accept_document({**document, "target": target}), progress)
 
 
 @pytest.mark.parametrize("what", ["hcl", "hcl directive", "option", "quoted shell"])

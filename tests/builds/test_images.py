@@ -14,6 +14,7 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build import carry_out as build
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, Cancelled
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
@@ -392,7 +393,7 @@ def workspace(site: Site) -> Callable[[str], str]:
     def fetch(dockerfile: str) -> str:
         repository(site.folder / "repository", {"Dockerfile": dockerfile})
         source = {"git_repo": {"url": f"file://{site.folder}/repository"}}
-        return fetch_source(source, None, Lines(site.told.append)).workspace
+        return fetch_source(accept_source(source)[0], None, Lines(site.told.append)).workspace
 
     return fetch
 

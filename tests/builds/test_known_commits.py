@@ -16,9 +16,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import (
+    accept_images,
+    accept_source,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, Cancelled
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
+    InWorkspace,
     build_images,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
@@ -73,7 +78,7 @@ class Site:
     def run(self, source: dict[str, Any], *, with_source: bool = True, **options: Any) -> Report:
         """One request, as the command line makes it."""
         self.told.clear()
-        fetched = fetch_source(source, None, Lines(self.told.append), lazy=True)
+        fetched = fetch_source(accept_source(source)[0], None, Lines(self.told.append), lazy=True)
         try:
             return self.built(fetched.workspace, source if with_source else None, **options)
         finally:
@@ -81,15 +86,9 @@ class Site:
 
     def built(self, workspace: str, source: dict[str, Any] | None = None, **options: Any) -> Report:
         """What becomes of one image of a ``workspace``."""
-        return build_images(
-            {"images": [{"image": f"{self.name}/app"}], "registry": {"url": self.engine.registry}},
-            options,
-            workspace=workspace,
-            source=None,
-            raw_source=source,
-            plan_only=False,
-            listener=Lines(self.told.append),
-        )
+        raw = {"images": [{"image": f"{self.name}/app"}], "registry": {"url": self.engine.registry}}
+        target, checked, accepted = accept_images(raw, options, source)
+        return build_images(target, checked, InWorkspace(workspace, accepted), Lines(self.told.append))
 
     def states(self, source: dict[str, Any], **options: Any) -> list[str]:
         made = self.run(source, **options)
@@ -207,7 +206,7 @@ def test_nothing_is_kept_where_the_cache_folder_cannot_be_written(site: Site) ->
 
 def test_what_a_playbook_changes_after_an_ordinary_fetch_is_not_remembered(site: Site) -> None:
     site.commit(file="1")
-    fetched = fetch_source(site.source(), None, Lines(site.told.append))
+    fetched = fetch_source(accept_source(site.source())[0], None, Lines(site.told.append))
     Path(fetched.tree.context, "file").write_text("patched", encoding="utf-8")
     site.built(fetched.workspace)
     remove_source(fetched.workspace)
@@ -218,7 +217,7 @@ def test_what_a_playbook_changes_after_an_ordinary_fetch_is_not_remembered(site:
 def test_the_commit_that_was_planned_is_built_though_the_branch_moved(site: Site) -> None:
     planned = site.commit(file="1")
     assert site.states(site.source()) == ["success"]
-    fetched = fetch_source(site.source(), None, Lines(site.told.append), lazy=True)
+    fetched = fetch_source(accept_source(site.source())[0], None, Lines(site.told.append), lazy=True)
     tree = site.git("rev-parse", "HEAD^{tree}")
     moved = site.git(
         "-c", "user.name=a", "-c", "user.email=a@example.org", "commit-tree", tree, "-p", "HEAD", "-m", "next"
@@ -259,13 +258,13 @@ def test_a_source_that_never_answers_is_given_up_in_time(site: Site, source: dic
         address = "127.0.0.1:{1}".format(*silent.getsockname())
         asked = {kind: {"url": parts["url"].format(address)} for kind, parts in source.items()}
         with pytest.raises(Cancelled) as caught, cancellable():
-            fetch_source(asked, None, Lines(site.told.append), timeout=1)
+            fetch_source(accept_source(asked)[0], None, Lines(site.told.append), timeout=1)
     assert caught.value.code == "timeout"
 
 
 def test_what_fetching_took_counts_against_the_time_limit(site: Site) -> None:
     site.commit(file="1")
-    fetched = fetch_source(site.source(), None, Lines(site.told.append))
+    fetched = fetch_source(accept_source(site.source())[0], None, Lines(site.told.append))
     description = Path(fetched.workspace, "source.json")
     tree = json.loads(description.read_text(encoding="utf-8"))
     assert tree["seconds"] > 0

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled, RegistryError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
@@ -254,7 +255,8 @@ class TestArchives:
         argv += [f"--output=type=oci,dest={archive}", str(site.context)]
         own = {**os.environ, "DOCKER_CONFIG": str(site.folder / "docker")}
         subprocess.run(argv, env=own, check=True, capture_output=True)
-        made = fetch_source({"tar": {"path": str(archive)}}, None, Lines(site.told.append)).workspace
+        source, _ = accept_source({"tar": {"path": str(archive)}})
+        made = fetch_source(source, None, Lines(site.told.append)).workspace
         yield made
         remove_source(made)
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import MachineError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
@@ -62,7 +63,8 @@ def build(site: Site, tag: str) -> None:
     made = site.folder / "repository"
     if not made.exists():
         repository(made, {"Dockerfile": DOCKERFILE, "app": "x\n"})
-    workspace = fetch_source({"git_repo": {"url": made.as_uri()}}, None, Lines(site.told.append)).workspace
+    source, _ = accept_source({"git_repo": {"url": made.as_uri()}})
+    workspace = fetch_source(source, None, Lines(site.told.append)).workspace
     try:
         image = {"image": "app", "tag": tag, "platforms": BOTH}
         built = site.build(image, workspace=workspace)

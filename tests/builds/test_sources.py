@@ -15,9 +15,14 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import (
+    accept_images,
+    accept_source,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
+    InWorkspace,
     build_images,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
@@ -83,16 +88,11 @@ class Site:
         """Build ``images`` (by default one) of ``source``, as the modules of a playbook do."""
         wanted = [{**image, "image": f"{self.name}/{image.get('image', 'app')}"} for image in images or ({},)]
         target = {"images": wanted, "registry": {"url": self.engine.registry}}
-        fetched = fetch_source(source, None, SILENT)
+        fetched = fetch_source(accept_source(source)[0], None, SILENT)
         try:
-            return build_images(
-                target,
-                options,
-                workspace=fetched.workspace,
-                source=None,
-                plan_only=plan_only,
-                listener=SILENT,
-            )
+            wanted_target, checked, _ = accept_images(target, options)
+            place = InWorkspace(fetched.workspace)
+            return build_images(wanted_target, checked, place, SILENT, plan_only=plan_only)
         finally:
             remove_source(fetched.workspace)
 

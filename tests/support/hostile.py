@@ -90,7 +90,7 @@ _OPTIONS = {
 
 
 def _document(**source: Any) -> dict[str, Any]:
-    return {"source": source, "target": _TARGET, "options": _OPTIONS}
+    return {"source": source, "target": _TARGET, "options": _OPTIONS, "custom_workdir": "/var/tmp"}
 
 
 #: Correct documents that have, together, every key that there is.
@@ -133,6 +133,8 @@ ACCEPTED: Mapping[str, frozenset[str]] = {
     "target.registry.username": _WITHOUT_COLON,
     "target.registry.password": _PRINTABLE,
     "options.builder": frozenset({"long name"}),
+    # The empty text is none at all.
+    "custom_workdir": frozenset({"absolute", "empty"}),
 }
 
 

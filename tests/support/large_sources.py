@@ -16,10 +16,11 @@ from typing import Any
 _PROGRAM = """
 import json, os, re, sys
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
-from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
-    fetch_source, remove_source
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import (
+    build_images,
+    fetch_source,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import build_images
 
 def peak():
     # getrusage(2) would begin with the peak of whoever started this program.
@@ -28,16 +29,16 @@ def peak():
 
 source, target, folder = json.loads(sys.argv[1])
 before = peak()
-fetched = fetch_source(source, folder, SILENT)
+document = accept_document({"source": source, "target": target})
+fetched = fetch_source.fetch_source(document.source, folder, SILENT)
 size = 0
 for place, _, names in os.walk(fetched.workspace):
     size += sum(os.lstat(os.path.join(place, name)).st_blocks * 512 for name in names)
 try:
-    built = build_images(
-        target, None, workspace=fetched.workspace, source=None, plan_only=False, listener=SILENT
-    )
+    place = build_images.InWorkspace(fetched.workspace)
+    built = build_images.build_images(document.target, document.options, place, SILENT)
 finally:
-    remove_source(fetched.workspace)
+    fetch_source.remove_source(fetched.workspace)
 if built.error:
     raise built.error
 print(json.dumps({"growth": (peak() - before) * 1024, "written": size}))

@@ -1,10 +1,16 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""The argument specification of a document's source, for the modules that take one."""
+"""The keys of a document and their types, as Ansible's modules take them.
+
+The checks read from here which keys there are, and say themselves which values are right.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from .options import CHOICES, Options
+
+_DEFAULTS = Options()
 _LOGIN: dict[str, Any] = {"username": {"type": "str"}, "password": {"type": "raw", "no_log": True}}
 _SSH: dict[str, Any] = {
     "ssh_key_file": {"type": "path", "no_log": False},
@@ -51,4 +57,40 @@ SOURCE: dict[str, Any] = {
             **_PLACES,
         },
     },
+}
+#: An item of ``target.images``.
+IMAGE: dict[str, Any] = {
+    "image": {"type": "str", "required": True},
+    "tag": {"type": "str"},
+    "tags": {"type": "list", "elements": "str"},
+    "base": {"type": "raw"},
+    "platforms": {"type": "list", "elements": "str"},
+    "build_args": {"type": "dict"},
+    "target": {"type": "str"},
+    "labels": {"type": "dict"},
+    "annotations": {"type": "dict"},
+    "no_cache": {"type": "bool", "default": False},
+    "pull": {"type": "bool", "default": False},
+    "secrets": {"type": "dict", "no_log": True},
+    "cache_from": {"type": "list", "elements": "raw"},
+    "cache_to": {"type": "list", "elements": "raw"},
+}
+#: ``target.registry``.
+REGISTRY: dict[str, Any] = {"url": {"type": "str", "required": True}, **_LOGIN}
+#: The option ``target``.
+TARGET: dict[str, Any] = {
+    "images": {"type": "list", "elements": "dict", "required": True, "options": IMAGE},
+    "registry": {"type": "dict", "required": True, "options": REGISTRY},
+}
+#: The option ``options``.
+OPTIONS: dict[str, Any] = {
+    "builder": {"type": "str"},
+    **{
+        name: {"type": "str", "choices": list(choices), "default": getattr(_DEFAULTS, name)}
+        for name, choices in CHOICES.items()
+    },
+    "timeout": {"type": "float"},
+    "retry_for": {"type": "float", "default": _DEFAULTS.retry_for},
+    "sbom": {"type": "bool", "default": _DEFAULTS.sbom},
+    "delete_images": {"type": "bool", "default": _DEFAULTS.delete_images},
 }

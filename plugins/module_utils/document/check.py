@@ -1,58 +1,64 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""From the document as users write it to checked data, with every fault at once."""
+"""From the document as users write it to checked data, with every fault at once.
+
+Each fault is ``path: what is wrong``, such as
+``target.images[1].platforms[0]: 'linux' is not a platform; …``. No key is silently
+ignored. ``null`` means the same as leaving a key out, since TOSCA passes optional
+properties so. Nothing here reads the environment or a file.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 from ..oci.platform import Platform
-from .check_source import read_source
-from .check_target import read_build, read_registry, read_target
+from ..policy import PERMISSIVE, Policy
+from .check_source import check_local_path, check_source
+from .check_target import check_dockerfile_keys, check_registry, check_target
+from .document import KEYS, Document
 from .faults import Faults
-from .options import Options, read_options
-from .source import Source
+from .options import Options, check_options
+from .permit import refuse
 from .target import Image, RegistryAccount, Target
 
 
-def check_source(raw: Any) -> Source:
-    """The source. Raises ``ParameterError`` with every fault."""
+def check(raw: Any) -> Document:
+    """The document ``raw``, its secrets not yet read. Raises ``ParameterError`` with every fault."""
     faults = Faults()
-    source = read_source(faults, raw)
+    document = check_document(faults, raw, PERMISSIVE)
     faults.raise_if_any()
-    assert source is not None
-    return source
+    assert document is not None
+    return document
 
 
-def check_target(raw: Any, options: Any = None) -> tuple[Target, Options]:
-    """The target and the options. Raises ``ParameterError`` with every fault of both."""
-    faults = Faults()
-    target = read_target(faults, raw)
-    checked = read_options(faults, options)
-    faults.raise_if_any()
-    assert target is not None
-    return target, checked
+def check_document(faults: Faults, raw: Any, policy: Policy) -> Optional[Document]:
+    """The document ``raw``, or ``None`` where ``faults`` has some or ``policy`` refuses something."""
+    parts = faults.mapping("", raw, KEYS)
+    source = check_source(faults, parts.get("source"))
+    wanted, options = check_images(faults, parts.get("target"), parts.get("options"))
+    workdir = check_workdir(faults, parts.get("custom_workdir"))
+    refuse(faults, policy, options, len(wanted.images) if wanted else 0)
+    if faults or source is None or wanted is None:
+        return None
+    asked = tuple(faults.secrets), tuple(faults.local_paths)
+    return Document(source, wanted, options, workdir, dict(raw), *asked)
 
 
-def check_document(source: Any, target: Any, options: Any = None) -> tuple[Source, Target, Options]:
-    """The whole document. Raises ``ParameterError`` with every fault of all its parts."""
-    faults = Faults()
-    checked_source = read_source(faults, source)
-    checked_target = read_target(faults, target)
-    checked_options = read_options(faults, options)
-    faults.raise_if_any()
-    assert checked_source is not None
-    assert checked_target is not None
-    return checked_source, checked_target, checked_options
+def check_images(faults: Faults, raw_target: Any, raw_options: Any) -> tuple[Optional[Target], Options]:
+    """The target, or ``None`` with the reasons in ``faults``, and the options."""
+    return check_target(faults, raw_target), check_options(faults, raw_options)
 
 
-def check_registry(raw: Any) -> RegistryAccount:
-    """``url``, ``username`` and ``password`` of a registry. Raises ``ParameterError``."""
-    faults = Faults()
-    account, prefix = read_registry(faults, "registry", raw)
-    if account is not None and prefix:
-        faults.add("registry.url", "only a host and a port are wanted here")
-    faults.raise_if_any()
-    assert account is not None
+def check_workdir(faults: Faults, raw: Any) -> Optional[str]:
+    """The folder for workspaces. An empty text is none at all, as playbooks' defaults have it."""
+    return None if raw in (None, "") else check_local_path(faults, "custom_workdir", raw)
+
+
+def check_account(faults: Faults, raw: Any) -> Optional[RegistryAccount]:
+    """``url``, ``username`` and ``password`` of a registry by itself."""
+    account, folder = check_registry(faults, "registry", raw)
+    if account is not None and folder:
+        faults.add("registry.url", "expected only a host and a port")
     return account
 
 
@@ -61,7 +67,7 @@ def check_build(raw: Any, build_platform: str) -> tuple[Image, Platform]:
     faults = Faults()
     parts = faults.mapping("image", raw, ("base", "platforms", "build_args", "target"))
     native = faults.made("build_platform", Platform.parse, build_platform)
-    image = Image(references=(), **read_build(faults, "", parts))
+    image = Image(references=(), **check_dockerfile_keys(faults, "", parts))
     faults.raise_if_any()
     assert native is not None
     return image, native

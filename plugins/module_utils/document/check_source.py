@@ -6,49 +6,49 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional, Union
+from dataclasses import dataclass
+from typing import Any, Callable, Optional, Union
 
-from ..network import file_url
-from ..network.git_url import check_url
+from ..network import file_url, git_url
+from .argument_spec import SOURCE
 from .faults import Faults
-from .secrets import read_secret
+from .secrets import refer_to_secret
 from .source import Archive, Folder, GitRepo, RemoteFile, Source, StandaloneDockerfile
 
-_KINDS = "git_repo, dockerfile (alone or with build_context), or tar"
-_REPOSITORY = ("url", "version", "username", "password", "ssh_key_file", "ssh_known_hosts_file")
+_SSH_FILES = ("ssh_key_file", "ssh_known_hosts_file")
+_REPOSITORY = ("url", "version", "username", "password", *_SSH_FILES)
 _CHECKSUM = re.compile(r"sha256:[0-9a-f]{64}\Z")
+_BUILD_CONTEXT = "build_context"
 
 
-def read_source(faults: Faults, raw: Any) -> Optional[Source]:
+def check_source(faults: Faults, raw: Any) -> Optional[Source]:
     """The source, or ``None`` with the reasons in ``faults``."""
     if raw is None:
-        faults.add("source", f"is missing; it says where the Dockerfile comes from: {_KINDS}")
+        faults.add("source", f"is missing; it says where the Dockerfile comes from: {_all_kinds()}")
         return None
     before = len(faults)
-    parts = faults.mapping("source", raw, ("git_repo", "dockerfile", "build_context", "tar"))
-    kinds = [kind for kind in ("git_repo", "dockerfile", "tar") if kind in parts]
-    if len(kinds) > 1:
-        faults.add("source", f"{' and '.join(kinds)} were given; exactly one kind is wanted: {_KINDS}")
-    elif not kinds and "build_context" not in parts and len(faults) == before:
-        faults.add("source", f"one kind of source is wanted: {_KINDS}")
-    if "build_context" in parts and "dockerfile" not in parts:
-        other = f"; {kinds[0]} has its own context" if kinds else ""
+    parts = faults.mapping("source", raw, SOURCE)
+    given = [name for name in KINDS if name in parts]
+    if len(given) > 1:
+        faults.add("source", f"expected one kind of source, got {' and '.join(given)}; give {_all_kinds()}")
+    elif not given and _BUILD_CONTEXT not in parts and len(faults) == before:
+        faults.add("source", f"expected one kind of source: {_all_kinds()}")
+    alone = _BUILD_CONTEXT in parts and "dockerfile" not in parts
+    if alone:
+        other = f"; {given[0]} has its own context" if given else ""
         faults.add("source.build_context", f"belongs to source.dockerfile, which is missing{other}")
-    read: list[Optional[Source]] = []
-    if "git_repo" in parts:
-        read.append(_git_repo(faults, parts["git_repo"]))
-    if "dockerfile" in parts:
-        read.append(_dockerfile(faults, parts["dockerfile"], parts.get("build_context")))
-    elif "build_context" in parts:
-        _build_context(faults, parts["build_context"])
-    if "tar" in parts:
-        read.append(_archive(faults, parts["tar"]))
-    return read[0] if len(faults) == before else None
+    checked: list[Optional[Source]] = []
+    for name in SOURCE:
+        if name in given:
+            checked.append(KINDS[name].check(faults, parts))
+        elif name == _BUILD_CONTEXT and alone:
+            _build_context(faults, parts[name])
+    return checked[0] if len(faults) == before else None
 
 
-def _git_repo(faults: Faults, raw: Any) -> Optional[GitRepo]:
+def _git_repo(faults: Faults, source: Mapping[str, Any]) -> Optional[GitRepo]:
     path = "source.git_repo"
-    parts = faults.mapping(path, raw, (*_REPOSITORY, "dockerfile", "workdir"))
+    parts = faults.mapping(path, source["git_repo"], SOURCE["git_repo"]["options"])
     return _repository(faults, path, parts, ("dockerfile", "workdir"))
 
 
@@ -62,13 +62,16 @@ def _repository(
     texts = _texts(faults, path, parts, (*_REPOSITORY, *places))
     url = texts.get("url")
     if url:
-        faults.made(f"{path}.url", check_url, url)
+        faults.made(f"{path}.url", git_url.check_url, url)
+        if git_url.transport(url) == "file":
+            faults.local_paths.append(f"{path}.url")
+    faults.local_paths += [f"{path}.{name}" for name in _SSH_FILES if name in texts]
     version = texts.get("version")
     if version and (version.startswith("-") or re.search(r"[\s~^:?*\[\\]|\.\.|@\{", version)):
         faults.add(f"{path}.version", f"{version!r} is not a branch, a tag, HEAD or a commit")
     for name in places:
         _check_relative(faults, f"{path}.{name}", texts.get(name))
-    password = read_secret(faults, f"{path}.password", parts.get("password"))
+    password = refer_to_secret(faults, f"{path}.password", parts.get("password"))
     if texts.get("username") and password is None and url and url.startswith("http"):
         faults.add(f"{path}.password", "is missing; a username alone gives no access")
     if len(faults) > before or not url:
@@ -78,40 +81,37 @@ def _repository(
     return GitRepo(**texts, password=password)
 
 
-def _dockerfile(faults: Faults, raw: Any, context: Any) -> Optional[StandaloneDockerfile]:
+def _dockerfile(faults: Faults, source: Mapping[str, Any]) -> Optional[StandaloneDockerfile]:
     path = "source.dockerfile"
-    file = _file(faults, path, faults.mapping(path, raw, ("url", "username", "password", "checksum")))
-    read = _build_context(faults, context) if context is not None else None
-    return StandaloneDockerfile(file, read) if file else None
+    file = _file(faults, path, faults.mapping(path, source["dockerfile"], SOURCE["dockerfile"]["options"]))
+    context = source.get(_BUILD_CONTEXT)
+    checked = _build_context(faults, context) if context is not None else None
+    return StandaloneDockerfile(file, checked) if file else None
 
 
 def _build_context(faults: Faults, raw: Any) -> Union[GitRepo, Folder, None]:
     path = "source.build_context"
-    parts = faults.mapping(path, raw, (*_REPOSITORY, "subdir", "path"))
+    parts = faults.mapping(path, raw, SOURCE[_BUILD_CONTEXT]["options"])
     if "path" not in parts:
         if not parts:
-            faults.add(path, "the url of a git repository or the path of a local folder is wanted")
+            faults.add(path, "expected the url of a git repository or the path of a local folder")
             return None
         return _repository(faults, path, parts, ("subdir",))
     others = sorted(set(parts) - {"path"})
     if others:
-        faults.add(path, f"path is a folder of the machine that builds; {', '.join(others)} do not fit it")
-    folder = _absolute(faults, f"{path}.path", parts["path"])
+        faults.add(path, f"path names a folder of the machine that builds; leave out {', '.join(others)}")
+    folder = check_local_path(faults, f"{path}.path", parts["path"])
     return Folder(folder) if folder and not others else None
 
 
-def _archive(faults: Faults, raw: Any) -> Optional[Archive]:
+def _archive(faults: Faults, source: Mapping[str, Any]) -> Optional[Archive]:
     path = "source.tar"
-    parts = dict(
-        faults.mapping(
-            path, raw, ("url", "path", "username", "password", "checksum", "dockerfile", "workdir")
-        )
-    )
+    parts = dict(faults.mapping(path, source["tar"], SOURCE["tar"]["options"]))
     if "path" in parts:
         others = [name for name in ("url", "username", "password") if name in parts]
         if others:
-            faults.add(path, f"path is a file of the machine that builds; {', '.join(others)} do not fit it")
-        local = _absolute(faults, f"{path}.path", parts.pop("path"))
+            faults.add(path, f"path names a file of the machine that builds; leave out {', '.join(others)}")
+        local = check_local_path(faults, f"{path}.path", parts["path"])
         parts["url"] = file_url.to_url(local) if local else None
         if not local or others:
             return None
@@ -131,13 +131,15 @@ def _file(
         faults.add(f"{path}.url", missing)
     elif "url" in texts:
         faults.made(f"{path}.url", file_url.check_url, texts["url"])
-    password = read_secret(faults, f"{path}.password", parts.get("password"))
+        if texts["url"].startswith("file:") and "path" not in parts:
+            faults.local_paths.append(f"{path}.url")
+    password = refer_to_secret(faults, f"{path}.password", parts.get("password"))
     if "username" in texts and "password" not in parts:
         faults.add(f"{path}.password", "is missing; a username alone gives no access")
     if ":" in texts.get("username", ""):
         faults.add(f"{path}.username", "must not contain a colon")
     if "checksum" in texts and not _CHECKSUM.match(texts["checksum"]):
-        faults.add(f"{path}.checksum", "sha256: and 64 hexadecimal digits in lower case are wanted")
+        faults.add(f"{path}.checksum", "expected sha256: and 64 hexadecimal digits in lower case")
     return None if len(faults) > before else RemoteFile(**texts, password=password)
 
 
@@ -156,11 +158,36 @@ def _check_relative(faults: Faults, path: str, text: Optional[str]) -> None:
         faults.add(path, f"{text!r} leaves the source; give a relative path inside it")
 
 
-def _absolute(faults: Faults, path: str, value: Any) -> Optional[str]:
+def check_local_path(faults: Faults, path: str, value: Any) -> Optional[str]:
+    """The absolute path of a file or folder of this machine, which ``value`` at ``path`` must be."""
     text = faults.text(path, value)
-    if text is not None and not os.path.isabs(text):
+    if text is None:
+        return None
+    faults.local_paths.append(path)
+    if not os.path.isabs(text):
         faults.add(
             path, f"{text!r} is not absolute; programs that read documents work in folders of their own"
         )
         return None
     return text
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source: what ``check``, given all of ``source``, makes of it, and ``words`` for users."""
+
+    words: str
+    check: Callable[[Faults, Mapping[str, Any]], Optional[Source]]
+
+
+#: Every kind of source, by its key in the document.
+KINDS: Mapping[str, Kind] = {
+    "git_repo": Kind("git_repo", _git_repo),
+    "dockerfile": Kind("dockerfile (alone or with build_context)", _dockerfile),
+    "tar": Kind("tar", _archive),
+}
+
+
+def _all_kinds() -> str:
+    *others, last = (kind.words for kind in KINDS.values())
+    return f"{', '.join(others)}, or {last}"

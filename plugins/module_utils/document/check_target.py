@@ -1,11 +1,5 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""From the document as users write it to checked data, with every fault at once.
-
-Each fault is ``path: what is wrong``, such as
-``target.images[1].platforms[0]: 'linux' is not a platform; …``. No key is silently
-ignored. ``null`` means the same as leaving a key out, since TOSCA passes optional
-properties so.
-"""
+"""The target of a document, checked: the images, and the registry that they go to."""
 
 from __future__ import annotations
 
@@ -16,23 +10,24 @@ from typing import Any, Optional
 from ..oci.platform import Platform
 from ..oci.reference import DOCKER_HUB, Reference, is_registry_host, is_repository_path, is_tag
 from ..secret import Secret
+from .argument_spec import IMAGE, REGISTRY, TARGET
 from .faults import Faults, kind_of
-from .secrets import read_secret
+from .secrets import refer_to_secret
 from .target import Cache, Image, Override, RegistryAccount, Target
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
-def read_target(faults: Faults, raw: Any) -> Optional[Target]:
+def check_target(faults: Faults, raw: Any) -> Optional[Target]:
     if raw is None:
         faults.add("target", "is missing; it says which images to build and where to push them")
         return None
-    parts = faults.mapping("target", raw, ("images", "registry"))
-    account, prefix = read_registry(faults, "target.registry", parts.get("registry"))
+    parts = faults.mapping("target", raw, TARGET)
+    account, prefix = check_registry(faults, "target.registry", parts.get("registry"))
     items = faults.sequence("target.images", parts.get("images"))
     if not items and (parts.get("images") is None or isinstance(parts["images"], (list, tuple))):
-        faults.add("target.images", "is missing; at least one image is wanted")
+        faults.add("target.images", "is missing; give at least one image")
     images = [_image(faults, f"target.images[{n}]", item, account, prefix) for n, item in enumerate(items)]
     owners: dict[str, int] = {}
     for number, image in enumerate(images):
@@ -47,18 +42,18 @@ def read_target(faults: Faults, raw: Any) -> Optional[Target]:
     return Target(tuple(image for image in images if image), account)
 
 
-def read_registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[RegistryAccount], str]:
+def check_registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[RegistryAccount], str]:
     """The account, and the folder in the registry that ``url`` names after its host."""
     if raw is None:
         faults.add(path, "is missing; give at least its url, such as docker.io")
         return None, ""
-    parts = faults.mapping(path, raw, ("url", "username", "password"))
+    parts = faults.mapping(path, raw, REGISTRY)
     if "url" not in parts:
         faults.add(f"{path}.url", "is missing")
     url = faults.text(f"{path}.url", parts["url"]) if "url" in parts else None
     host, prefix = faults.made(f"{path}.url", _registry_place, url) or ("", "") if url else ("", "")
     username = faults.text(f"{path}.username", parts["username"]) if "username" in parts else None
-    password = read_secret(faults, f"{path}.password", parts.get("password"))
+    password = refer_to_secret(faults, f"{path}.password", parts.get("password"))
     if username and "password" not in parts:
         faults.add(f"{path}.password", "is missing; a username alone gives no access")
     if username is None and "username" not in parts and "password" in parts:
@@ -85,36 +80,20 @@ def _registry_place(url: str) -> tuple[str, str]:
     return host, prefix
 
 
-_IMAGE_KEYS = (
-    "image",
-    "tag",
-    "tags",
-    "base",
-    "platforms",
-    "build_args",
-    "target",
-    "labels",
-    "annotations",
-    "no_cache",
-    "pull",
-    "secrets",
-    "cache_from",
-    "cache_to",
-)
 _ANY_KEY = re.compile(r"[^\s=\x00-\x1f]+\Z")
 
 
 def _image(
     faults: Faults, path: str, raw: Any, account: Optional[RegistryAccount], prefix: str
 ) -> Optional[Image]:
-    parts = faults.mapping(path, raw, _IMAGE_KEYS)
+    parts = faults.mapping(path, raw, IMAGE)
     if not isinstance(raw, Mapping):
         return None
     repository = _repository(faults, path, parts, account, prefix)
     tags = _tags(faults, path, parts)
     image = Image(
         references=tuple(Reference(account.host, repository, tag) for tag in tags if account and repository),
-        **read_build(faults, f"{path}.", parts),
+        **check_dockerfile_keys(faults, f"{path}.", parts),
         labels=faults.texts(
             f"{path}.labels", parts.get("labels", {}), key=_ANY_KEY, what="the name of a label"
         ),
@@ -133,7 +112,7 @@ def _image(
     return image if image.references else None
 
 
-def read_build(faults: Faults, prefix: str, parts: Mapping[str, Any]) -> dict[str, Any]:
+def check_dockerfile_keys(faults: Faults, prefix: str, parts: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an image that decide how its Dockerfile is read."""
     target = faults.text(f"{prefix}target", parts["target"]) if "target" in parts else None
     if target is not None and not _NAME.match(target):
@@ -162,8 +141,8 @@ def _repository(
         hint = "; write the tag as tag" if ":" in name else ""
         faults.add(
             f"{path}.image",
-            f"{name!r} is not a repository name: lower-case letters and digits with single . _ - "
-            f"or / between them are wanted{hint}",
+            f"{name!r} is not a repository name; use lower-case letters and digits with single . _ - "
+            f"or / between them{hint}",
         )
         return ""
     if account is None:
@@ -183,7 +162,7 @@ def _tags(faults: Faults, path: str, parts: Mapping[str, Any]) -> list[str]:
         if tag is not None and not is_tag(tag):
             faults.add(
                 where,
-                f"{tag!r} is not a tag: up to 128 letters, digits and _ . - are wanted, no . or - first",
+                f"{tag!r} is not a tag; use up to 128 letters, digits and _ . -, with no . or - first",
             )
         elif tag is not None and tag not in tags:
             tags.append(tag)
@@ -208,7 +187,7 @@ def _override(faults: Faults, path: str, value: Any) -> Optional[Override]:
         return _base_reference(faults, path, value)
     override: dict[str, Any] = {}
     if not isinstance(value, Mapping):
-        faults.add(path, f"a reference or a mapping is wanted, not {kind_of(value)}")
+        faults.add(path, f"expected a reference or a mapping, got {kind_of(value)}")
     elif not value:
         faults.add(path, "must not be empty")
     for key, item in faults.mapping(path, value).items() if isinstance(value, Mapping) else ():
@@ -233,11 +212,11 @@ def _base_reference(faults: Faults, path: str, value: Any) -> str:
 
 
 def _secrets(faults: Faults, path: str, value: Any) -> dict[str, Secret]:
-    found = {}
+    found: dict[str, Secret] = {}
     for name, item in faults.mapping(path, value).items():
         if not _NAME.match(name):
             faults.add(path, f"{name!r} is not the id of a secret")
-        secret = read_secret(faults, f"{path}.{name}", item, lines=True)
+        secret = refer_to_secret(faults, f"{path}.{name}", item, lines=True)
         if secret is not None:
             found[name] = secret
     return found
@@ -254,7 +233,7 @@ def _caches(faults: Faults, path: str, value: Any, *, to: bool) -> tuple[Cache, 
         parts = {"ref": item} if isinstance(item, str) else faults.mapping(where, item, known)
         mode = parts.get("mode", "min")
         if mode not in ("min", "max"):
-            faults.add(f"{where}.mode", f"min or max is wanted, not {mode!r}")
+            faults.add(f"{where}.mode", f"expected min or max, got {mode!r}")
         reference = _base_reference(faults, f"{where}.ref", parts.get("ref"))
         found.append(Cache(reference, str(mode)))
     return tuple(found)

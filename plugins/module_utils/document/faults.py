@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Optional, TypeVar
 
 from ..errors import ParameterError
+from ..secret import SecretReference
 
 _T = TypeVar("_T")
 # Unicode's category Cc: some terminals obey those beyond ASCII, too.
@@ -20,7 +21,16 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class Faults(list[str]):
-    """The faults found so far, and the checks that add to them."""
+    """The faults found so far, and the checks that add to them.
+
+    ``secrets`` and ``local_paths`` (the paths in the document of what names a file or folder of this
+    machine) are what the checks came across: reading the ones and forbidding the others comes later.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.secrets: list[SecretReference] = []
+        self.local_paths: list[str] = []
 
     def add(self, path: str, what: str) -> None:
         """Note that ``what`` is wrong at ``path``.
@@ -33,9 +43,12 @@ class Faults(list[str]):
         self.append("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
 
     def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
-        """``value`` as a mapping without its nulls; keys that are not ``known`` are faults."""
+        """``value`` as a mapping without its nulls; keys that are not ``known`` are faults.
+
+        An empty ``path`` means the document itself.
+        """
         if not isinstance(value, Mapping):
-            self.add(path, f"a mapping is wanted, not {kind_of(value)}")
+            self.add(path, f"expected a mapping, got {kind_of(value)}")
             return {}
         names = list(known)
         for key in value:
@@ -44,7 +57,7 @@ class Faults(list[str]):
             elif names and key not in names:
                 near = difflib.get_close_matches(key, names, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
-                self.add(f"{path}.{key}", f"unknown key; {hint}")
+                self.add(f"{path}.{key}" if path else key, f"unknown key; {hint}")
             elif not names:
                 self.usable(f"{path}.{key}", key)
         return {key: item for key, item in value.items() if item is not None and isinstance(key, str)}
@@ -54,14 +67,14 @@ class Faults(list[str]):
         if isinstance(value, (list, tuple)):
             return value
         if value is not None:
-            self.add(path, f"a list is wanted, not {kind_of(value)}")
+            self.add(path, f"expected a list, got {kind_of(value)}")
         return ()
 
     def text(self, path: str, value: Any, *, lines: bool = False, empty: bool = False) -> Optional[str]:
         """``value`` as text; numbers are faults because YAML changes them (3.10 is 3.1)."""
         if not isinstance(value, str):
             hint = "; put it in quotes" if isinstance(value, (int, float)) else ""
-            self.add(path, f"text is wanted, not {kind_of(value)}{hint}")
+            self.add(path, f"expected text, got {kind_of(value)}{hint}")
             return None
         if not value and not empty:
             self.add(path, "must not be empty")
@@ -85,7 +98,7 @@ class Faults(list[str]):
     def flag(self, path: str, value: Any) -> bool:
         """``value`` as a truth value; text such as ``yes`` is a fault."""
         if not isinstance(value, bool):
-            self.add(path, f"true or false is wanted, not {kind_of(value)}")
+            self.add(path, f"expected true or false, got {kind_of(value)}")
             return False
         return value
 

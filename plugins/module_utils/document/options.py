@@ -10,7 +10,8 @@ from typing import Any, Optional
 from .faults import Faults
 
 _BUILDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
-_CHOICES = {
+#: The values of the options that have a few, the default first.
+CHOICES = {
     "rebuild": ("if_changed", "always"),
     "on_failure": ("continue", "stop", "atomic"),
     "provenance": ("off", "min", "max"),
@@ -40,7 +41,7 @@ class Options:
     delete_images: bool = False
 
 
-def read_options(faults: Faults, raw: Any) -> Options:
+def check_options(faults: Faults, raw: Any) -> Options:
     """``options`` of a document; what is wrong is added to ``faults``."""
     known = tuple(Options.__dataclass_fields__)
     parts = faults.mapping("options", raw if raw is not None else {}, known)
@@ -51,8 +52,8 @@ def read_options(faults: Faults, raw: Any) -> Options:
             values[name] = faults.text(path, value)
             if values[name] and not _BUILDER.match(values[name]):
                 faults.add(path, f"{value!r} is not the name of a builder")
-        elif name in _CHOICES:
-            values[name] = _choice(faults, path, value, _CHOICES[name])
+        elif name in CHOICES:
+            values[name] = _choice(faults, path, value, CHOICES[name])
         elif name in ("timeout", "retry_for"):
             values[name] = _seconds(faults, path, value)
         elif name in known:
@@ -64,13 +65,13 @@ def _choice(faults: Faults, path: str, value: Any, choices: tuple[str, ...]) -> 
     # YAML reads an unquoted off as false.
     text = "off" if value is False and "off" in choices else value
     if text not in choices:
-        faults.add(path, f"one of {', '.join(choices)} is wanted, not {value!r}")
+        faults.add(path, f"expected one of {', '.join(choices)}, got {value!r}")
         return choices[0]
     return str(text)
 
 
 def _seconds(faults: Faults, path: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LONGEST_SECONDS:
-        faults.add(path, f"seconds as a number above 0 are wanted, not {value!r}")
+        faults.add(path, f"expected seconds as a number above 0, up to {_LONGEST_SECONDS}, got {value!r}")
         return 1.0
     return float(value)

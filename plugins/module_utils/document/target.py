@@ -1,8 +1,5 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""The checked document: what to build (``target``) and how (``options``).
-
-``check_target.py`` and ``options.py`` make these from what users write; a source is in ``source.py``.
-"""
+"""The target of a document, as checked: what to build and where to push it."""
 
 from __future__ import annotations
 

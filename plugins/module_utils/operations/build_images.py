@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, Optional
+from dataclasses import dataclass
+from typing import Optional, Union
 
 from ..build.access import Access
 from ..build.carry_out import carry_out
 from ..build.plan import BuildInput, Plan, make_plan
 from ..build.result import ImageResult, Report, failed_together
 from ..build.stored_image import ImagePush
-from ..document.check import check_target
+from ..document.options import Options
+from ..document.source import Source
+from ..document.target import Target
 from ..engine import find as engines
 from ..engine.find import Engine
 from ..errors import BuilderError, Cancelled, EngineError, SourceError
@@ -28,35 +30,45 @@ from .fetch_source import fetch_again, read_source
 _PARALLEL_REQUESTS = 8
 
 
-def build_images(
-    raw_target: Any,
-    raw_options: Any,
-    *,
-    workspace: Optional[str],
-    source: Optional[Mapping[str, str]],
-    raw_source: Optional[Mapping[str, Any]] = None,
-    plan_only: bool,
-    listener: Listener,
-) -> Report:
-    """Build, or only plan, the images of ``raw_target`` from a fetched ``workspace`` or a local ``source``.
+@dataclass(frozen=True)
+class InWorkspace:
+    """The path of a ``workspace`` that ``fetch_source`` made; if it did so lazily, of this ``source``."""
 
-    ``source`` has ``context`` and ``dockerfile``, paths on this machine. ``raw_source``, the document's,
-    is for a workspace that was made lazily (see ``fetch_source``). A workspace is handed
-    on to a later step, unless the build is cancelled: then it is removed, since no later step
-    comes. ``listener`` is told what goes on. Raises
-    ``BuilderError`` where nothing could be built.
+    workspace: str
+    source: Optional[Source] = None
+
+
+@dataclass(frozen=True)
+class InFolder:
+    """A folder of this machine as build context, and the path of the Dockerfile inside it."""
+
+    context: str
+    dockerfile: str = "Dockerfile"
+
+
+def build_images(
+    target: Target,
+    options: Options,
+    place: Union[InWorkspace, InFolder],
+    listener: Listener,
+    *,
+    plan_only: bool = False,
+) -> Report:
+    """Build, or only plan, the images of ``target`` from what lies at ``place``.
+
+    A workspace is handed on to a later step, unless the build is cancelled: then it is removed, since
+    no later step comes. ``listener`` is told what goes on.
+    Raises ``BuilderError`` where nothing could be built.
     """
-    target, options = check_target(raw_target, raw_options)
     with ExitStack() as stack:
         tree: Optional[SourceTree] = None
-        if workspace is not None:
-            home = stack.enter_context(Workspace.open(workspace))
+        if isinstance(place, InWorkspace):
+            home = stack.enter_context(Workspace.open(place.workspace))
             tree = read_source(home)
             input_ = _fetched(tree)
         else:
-            assert source is not None
             home = stack.enter_context(Workspace.create())
-            input_ = _local(source)
+            input_ = _local(place)
         stack.enter_context(time_limit(options.timeout, tree.seconds if tree else 0.0))
         ready_made = tree is not None and tree.image
         engine = _engine(options.builder, needed=not ready_made)
@@ -73,8 +85,8 @@ def build_images(
                 assert engine is not None
                 plan = make_plan(input_, target.images, options, engine, registry, pool)
                 _check_any(plan)
-                if input_.known and plan.pending and not plan_only:
-                    tree = fetch_again(raw_source, input_.revision, home, listener)
+                if isinstance(place, InWorkspace) and input_.known and plan.pending and not plan_only:
+                    tree = fetch_again(place.source, input_.revision, home, listener)
                     input_ = _fetched(tree)
                     plan = make_plan(input_, target.images, options, engine, registry, pool)
                     _check_any(plan)
@@ -89,10 +101,10 @@ def build_images(
                     folder = home.directory("build")
                     results = carry_out(plan, options, access, registry, folder, listener)
         except BuilderError as error:
-            if workspace is not None and not isinstance(error, Cancelled):
+            if isinstance(place, InWorkspace) and not isinstance(error, Cancelled):
                 home.hand_on()
             raise
-        if workspace is not None:
+        if isinstance(place, InWorkspace):
             home.hand_on()
     return Report(tuple(results), input_.revision)
 
@@ -132,13 +144,13 @@ def _fetched(tree: SourceTree) -> BuildInput:
     )
 
 
-def _local(source: Mapping[str, str]) -> BuildInput:
-    context = os.path.realpath(source["context"])
-    dockerfile = os.path.realpath(os.path.join(context, source["dockerfile"]))
+def _local(place: InFolder) -> BuildInput:
+    context = os.path.realpath(place.context)
+    dockerfile = os.path.realpath(os.path.join(context, place.dockerfile))
     if not os.path.isdir(context):
         raise SourceError("no_context", f"There is no folder {context}.", hint="Check context.")
     if not os.path.isfile(dockerfile):
         raise SourceError(
             "no_dockerfile", f"There is no Dockerfile at {dockerfile}.", hint="Check dockerfile."
         )
-    return BuildInput(context, dockerfile, source["dockerfile"])
+    return BuildInput(context, dockerfile, place.dockerfile)

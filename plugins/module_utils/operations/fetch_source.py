@@ -6,11 +6,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
-from ..document.check import check_source
+from ..document.source import Source
 from ..errors import SourceError
 from ..listener import Listener
 from ..process import time_limit
@@ -35,22 +34,21 @@ class Fetched:
 
 
 def fetch_source(
-    raw: Mapping[str, Any],
+    source: Source,
     custom_workdir: Optional[str],
     listener: Listener,
     *,
     lazy: bool = False,
     timeout: Optional[float] = None,
 ) -> Fetched:
-    """Fetch the source that a document describes into a new workspace under ``custom_workdir``.
+    """Fetch ``source``, its secrets read, into a new workspace under ``custom_workdir``.
 
     With ``lazy`` a commit is not fetched of which an earlier plan remembered all that a plan needs;
     ``fetch_again`` does it, should something have to be built. ``timeout`` is in seconds.
-    The workspace is handed on to a later process. Raises ``ParameterError``, ``SourceError`` and
-    ``Cancelled``; then nothing is left on disk. Workspaces that killed runs left there are removed too.
+    The workspace is handed on to a later process. Raises ``SourceError`` and ``Cancelled``;
+    then nothing is left on disk. Workspaces that killed runs left there are removed too.
     """
     begun = time.monotonic()
-    source = check_source(raw)
     for path in remove_stale(custom_workdir):
         listener.line(f"removed {path}, which an interrupted run had left")
     with time_limit(timeout), Workspace.create(custom_workdir) as workspace:
@@ -63,20 +61,20 @@ def fetch_source(
 
 
 def fetch_again(
-    raw: Optional[Mapping[str, Any]], commit: str, workspace: Workspace, listener: Listener
+    source: Optional[Source], commit: str, workspace: Workspace, listener: Listener
 ) -> SourceTree:
-    """The source ``raw`` at ``commit`` in the ``workspace`` that was made lazily.
+    """The ``source`` at ``commit`` in the ``workspace`` that was made lazily.
 
     Raises as ``fetch_source`` does.
     """
-    if raw is None:
+    if source is None:
         raise SourceError(
             "source_not_fetched",
             f"The source was not fetched into {workspace.path}, and something must be built of it.",
             hint="Give 'source' too, or fetch it without 'lazy'.",
         )
     workspace.empty()
-    tree = kinds.fetch(check_source(raw), workspace, listener, commit)
+    tree = kinds.fetch(source, workspace, listener, commit)
     _write(tree, workspace)
     return tree
 

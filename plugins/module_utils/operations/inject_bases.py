@@ -5,26 +5,26 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
 from ..dockerfile.rewrite import Injection, inject, rewrite
 from ..dockerfile.stages import Resolution, resolve_all
-from ..document.check import check_build
+from ..document.target import Image
 from ..errors import DockerfileError
+from ..oci.platform import Platform
 
 
 def inject_bases(
-    path: str, raw_image: Mapping[str, Any], build_platform: str, dest: Optional[str], *, only_ask: bool
+    path: str, image: Image, native: Platform, dest: Optional[str], *, only_ask: bool
 ) -> dict[str, Any]:
     """The result of the module ``dockerfile``: ``bases``, ``contexts`` and whether ``dest`` changes.
 
-    ``raw_image`` has ``base``, ``platforms``, ``build_args`` and ``target`` as in a document. Raises
-    ``ParameterError`` and ``DockerfileError``.
+    Of ``image`` count ``base``, ``platforms``, ``build_args`` and ``target``; ``native`` is the builder's own
+    platform. Raises ``DockerfileError``.
     """
-    image, native = check_build(raw_image, build_platform)
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             text = file.read()

@@ -6,19 +6,18 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from ..build.access import Access
-from ..document.check import check_registry
+from ..document.target import RegistryAccount
 from ..engine import find as engines
 from ..engine.find import Engine
-from ..errors import EngineError, ParameterError, RegistryError
+from ..errors import EngineError, RegistryError
 from ..oci.reference import Reference
 
 
-def describe(reference: str, username: Optional[str], password: Any) -> dict[str, Any]:
-    """The result of ``registry_image_info``. Raises ``ParameterError`` and ``RegistryError``."""
-    wanted = _parse(reference)
-    result: dict[str, Any] = {"exists": False, "reference": str(wanted)}
+def describe(reference: Reference, account: RegistryAccount) -> dict[str, Any]:
+    """The result of ``registry_image_info``. Raises ``RegistryError``."""
+    result: dict[str, Any] = {"exists": False, "reference": str(reference)}
     try:
-        manifest = _access(wanted, username, password).registry(_engine()).manifest(wanted, mirrors=False)
+        manifest = Access.of(account).registry(_engine()).manifest(reference, mirrors=False)
     except RegistryError as error:
         if error.code == "manifest_unknown":
             return result
@@ -38,29 +37,16 @@ def describe(reference: str, username: Optional[str], password: Any) -> dict[str
     }
 
 
-def remove(
-    reference: str, username: Optional[str], password: Any, *, only_ask: bool = False
-) -> dict[str, Any]:
+def remove(reference: Reference, account: RegistryAccount, *, only_ask: bool = False) -> dict[str, Any]:
     """The result of ``registry_image``.
 
     ``changed`` tells whether there was something, with ``only_ask`` whether there is.
     """
-    wanted = _parse(reference)
-    registry = _access(wanted, username, password).registry(_engine())
-    changed = registry.digest(wanted, mirrors=False) is not None if only_ask else registry.delete(wanted)
-    return {"changed": changed, "reference": str(wanted)}
-
-
-def _parse(text: str) -> Reference:
-    try:
-        return Reference.parse(text)
-    except ValueError as error:
-        raise ParameterError([f"reference: {error}"]) from None
-
-
-def _access(reference: Reference, username: Optional[str], password: Any) -> Access:
-    login = {"url": reference.registry, "username": username, "password": password}
-    return Access.of(check_registry(login))
+    registry = Access.of(account).registry(_engine())
+    changed = (
+        registry.digest(reference, mirrors=False) is not None if only_ask else registry.delete(reference)
+    )
+    return {"changed": changed, "reference": str(reference)}
 
 
 def _engine() -> Optional[Engine]:

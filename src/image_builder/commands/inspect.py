@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import describe
 from rich.console import Console
@@ -26,7 +27,7 @@ def inspect(reference: Reference, as_json: AsJson = False) -> None:
     Docker login gives access, where one is needed.
     """
     with explained(as_json=as_json):
-        found = describe(reference, None, None)
+        found = describe(*accept_image(reference))
         if not found["exists"]:
             raise RegistryError(
                 "manifest_unknown",

@@ -9,6 +9,7 @@ from rich.console import Console
 from image_builder import request
 from image_builder.commands.arguments import AsJson, Input
 from image_builder.documents import read as inputs
+from image_builder.playbooks.sample import make_named_sample
 from image_builder.terminal import tables as report
 from image_builder.terminal.ending import FAILED, explained, print_error, print_json
 from image_builder.terminal.live import shown
@@ -21,6 +22,7 @@ def plan(path: Input, as_json: AsJson = False) -> None:
     """
     with explained(as_json=as_json):
         document = inputs.load(path)
+        make_named_sample(document)
         with shown(Console(stderr=True, highlight=False)) as listener:
             planned = request.carry_out(document, listener, plan_only=True)
         error = planned.error

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import check_document
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
 
-#: The inputs of the service template.
-NAMES = ("source", "target", "options", "custom_workdir")
 _MOST_VALUES = 1_000_000
 
 
@@ -31,19 +29,15 @@ def parse(path: Path) -> Any:
     return document
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The checked inputs in ``path``. Raises ``ParameterError`` with every fault, or ``OSError``."""
+def load(path: Path) -> Document:
+    """The document in ``path``, its secrets read.
+
+    Raises ``ParameterError`` with every fault, or ``OSError``.
+    """
     document = parse(path)
     if not isinstance(document, dict):
-        raise ParameterError([f"{path}: a mapping with {' and '.join(NAMES[:2])} is wanted"])
-    faults = [_unknown(key) for key in document if key not in NAMES]
-    try:
-        check_document(document.get("source"), document.get("target"), document.get("options"))
-    except ParameterError as error:
-        faults += error.faults
-    if faults:
-        raise ParameterError(faults)
-    return document
+        raise ParameterError([f"{path}: expected a mapping with source and target"])
+    return accept_document(document)
 
 
 def _said(error: Exception) -> str:
@@ -65,9 +59,3 @@ def _is_bounded(document: Any) -> bool:
         elif isinstance(value, list):
             waiting += value
     return not waiting
-
-
-def _unknown(key: Any) -> str:
-    near = difflib.get_close_matches(str(key), NAMES, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMES)}"
-    return f"{key}: unknown key; {hint}"

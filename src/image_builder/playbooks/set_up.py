@@ -1,38 +1,33 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""What a build needs on this machine: an engine and, for the samples, a registry, bases and a repository."""
+"""What a build needs on this machine: an engine and, for the samples, a registry and base images."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engine
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import (
     Cancelled,
     EngineError,
-    SourceError,
 )
 
 from image_builder.playbooks import follow
 from image_builder.playbooks import opera as blueprint
-from image_builder.playbooks.collection import ROOT
+from image_builder.playbooks.sample import make_named_sample
 
 #: The registry that the set-up playbook runs.
 REGISTRY = "127.0.0.1:5000"
-#: The repository that inputs/hello.yaml names, absolute because opera works in a folder of its own.
-SAMPLE = Path("/var/cache/image-builder/hello.git")
 _TASK = re.compile(r"TASK \[(?:sodalite\.image_builder\.)?(.+?)\] \*+")
 _FAILURE = re.compile(r"^\[ERROR\]: (?:Task failed: )?(?:(?:Module|Action) failed: )?(.+)$", re.MULTILINE)
 
 
-def prepare(document: Mapping[str, Any], scratch: Path, show: Callable[[str], None]) -> None:
+def prepare(document: Document, scratch: Path, show: Callable[[str], None]) -> None:
     """Have ready what ``document`` needs: at once where it all answers, else by the set-up playbook.
 
     Raises ``EngineError`` where the machine cannot be set up.
@@ -43,18 +38,12 @@ def prepare(document: Mapping[str, Any], scratch: Path, show: Callable[[str], No
         set_up(scratch, show)
 
 
-def make_named_sample(document: Mapping[str, Any]) -> None:
-    """Have the samples' repository ready where ``document`` names it. Raises ``SourceError``."""
-    if (document["source"].get("git_repo") or {}).get("url") == SAMPLE.as_uri():
-        make_sample_repository()
-
-
-def is_ready(document: Mapping[str, Any]) -> bool:
+def is_ready(document: Document) -> bool:
     """Whether an engine answers, and the local registry with its base images if ``document`` pushes there."""
-    if document["target"]["registry"]["url"] == REGISTRY and not _registry_has_bases():
+    if document.target.registry.host == REGISTRY and not _registry_has_bases():
         return False
     try:
-        engine.find((document.get("options") or {}).get("builder"))
+        engine.find(document.options.builder)
     except EngineError as error:
         # Setting up an engine makes neither a builder that the document names nor the engine of DOCKER_HOST.
         if error.code != "no_engine" or os.environ.get("DOCKER_HOST"):
@@ -142,49 +131,3 @@ def _run_playbook(name: str, code: str, failure: str, scratch: Path, show: Calla
             f"{failure}: {said[0] if said else text[-2000:]}",
             hint=f"See all of it with: {playbook[-1]} sodalite.image_builder.{name}",
         )
-
-
-def make_sample_repository() -> None:
-    """Make the repository of the samples from the files in ``samples/hello``: the same commit each time.
-
-    Raises ``SourceError`` where this user may not write it.
-    """
-    identity = {
-        "GIT_AUTHOR_NAME": "image-builder",
-        "GIT_AUTHOR_EMAIL": "image-builder@localhost",
-        "GIT_AUTHOR_DATE": "2024-01-01T00:00:00Z",
-    }
-    identity |= {key.replace("AUTHOR", "COMMITTER"): value for key, value in identity.items()}
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")} | identity
-    # The user's own settings (signing, hooks, another first branch) must not change the commit.
-    env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-
-    def git(*arguments: str) -> None:
-        subprocess.run(["git", *arguments], env=env, check=True, capture_output=True)
-
-    try:
-        SAMPLE.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=SAMPLE.parent) as folder:
-            made = Path(folder, "hello.git")
-            git("init", "--quiet", "--bare", "--initial-branch=main", "--template=", str(made))
-            tree = ("--git-dir", str(made), "--work-tree", str(ROOT / "samples" / "hello"))
-            git(*tree, "add", "--all", ".")
-            git(*tree, "commit", "--quiet", "--message=Say hello")
-            (made / "index").unlink()
-            _replace(made, SAMPLE)
-    except OSError as error:
-        raise SourceError(
-            "sample_unwritable",
-            f"The sample repository {SAMPLE} cannot be written: {error.strerror}.",
-            hint="Run this command as root, or build a repository of your own.",
-        ) from None
-
-
-def _replace(made: Path, place: Path) -> None:
-    """Put the folder ``made`` at ``place``, unless the same commit is there already."""
-    head = Path("refs", "heads", "main")
-    if (place / head).exists() and (place / head).read_bytes() == (made / head).read_bytes():
-        return
-    if place.exists():
-        place.rename(made.with_name("old"))
-    made.rename(place)

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ def faults(path: Path) -> list[str]:
 def test_every_example_is_a_correct_document(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in variables(inputs.parse(path)):
         monkeypatch.setenv(name, "a secret")
-    assert {"source", "target"} <= set(inputs.load(path))
+    assert {"source", "target"} <= set(inputs.load(path).raw)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
@@ -65,8 +66,8 @@ def test_faults_inside_and_outside_of_the_parts_are_reported_together(tmp_path: 
     [
         ("inputs.yaml", "source: [", "is not YAML: "),
         ("inputs.json", "{", "is not JSON: "),
-        ("inputs.yaml", "- source", "a mapping with source and target is wanted"),
-        ("inputs.yaml", "", "a mapping with source and target is wanted"),
+        ("inputs.yaml", "- source", "expected a mapping with source and target"),
+        ("inputs.yaml", "", "expected a mapping with source and target"),
         ("inputs.json", "\xff", "is not JSON: "),
     ],
 )
@@ -149,4 +150,4 @@ def test_whatever_a_file_holds_is_a_document_or_a_fault(content: bytes, json: bo
     path = tmp_path / ("inputs.json" if json else "inputs.yaml")
     path.write_bytes(content)
     with suppress(ParameterError):
-        assert isinstance(inputs.load(path), dict)
+        assert isinstance(inputs.load(path), Document)

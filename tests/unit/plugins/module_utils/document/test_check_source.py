@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import check_source
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.secrets import with_secrets_read
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import (
+    accept_document,
+    accept_source,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import (
     Archive,
     Folder,
     GitRepo,
     RemoteFile,
+    Source,
     StandaloneDockerfile,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
@@ -24,6 +27,17 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.secret impo
 URL = "https://files.example.com/app/Dockerfile"
 REPOSITORY = "https://git.example.com/team/app.git"
 DIGEST = f"sha256:{'0a' * 32}"
+
+
+def check_source(raw: Any) -> Source:
+    """The source, checked and its passwords read."""
+    return accept_source(raw)[0]
+
+
+def with_secrets_read(source: Any) -> Any:
+    """The source as a document with its secrets read hands it on."""
+    target = {"images": [{"image": "a"}], "registry": {"url": "registry.example.com"}}
+    return accept_document({"source": source, "target": target}).raw["source"]
 
 
 def faults(source: Any) -> list[str]:
@@ -95,14 +109,14 @@ GIT, DOCKERFILE, TAR = {"url": REPOSITORY}, {"url": URL}, {"path": "/a.tar"}
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ({}, [f"source: one kind of source is wanted: {KINDS}"]),
+        ({}, [f"source: expected one kind of source: {KINDS}"]),
         (
             {"git_repo": GIT, "tar": TAR},
-            [f"source: git_repo and tar were given; exactly one kind is wanted: {KINDS}"],
+            [f"source: expected one kind of source, got git_repo and tar; give {KINDS}"],
         ),
         (
             {"git_repo": GIT, "dockerfile": DOCKERFILE, "build_context": GIT},
-            [f"source: git_repo and dockerfile were given; exactly one kind is wanted: {KINDS}"],
+            [f"source: expected one kind of source, got git_repo and dockerfile; give {KINDS}"],
         ),
         (
             {"build_context": GIT},
@@ -118,14 +132,14 @@ GIT, DOCKERFILE, TAR = {"url": REPOSITORY}, {"url": URL}, {"path": "/a.tar"}
         (
             {"tar": {"checksum": "md5:1"}, "build_context": {"url": "ext::sh"}, "git_repo": {}},
             [
-                f"source: git_repo and tar were given; exactly one kind is wanted: {KINDS}",
+                f"source: expected one kind of source, got git_repo and tar; give {KINDS}",
                 "source.build_context: belongs to source.dockerfile, which is missing; "
                 "git_repo has its own context",
                 "source.git_repo.url: is missing",
                 "source.build_context.url: the transport of a git address is one of "
                 "https, http, ssh, git, file",
                 "source.tar.url: is missing; give url, or path for a local file",
-                "source.tar.checksum: sha256: and 64 hexadecimal digits in lower case are wanted",
+                "source.tar.checksum: expected sha256: and 64 hexadecimal digits in lower case",
             ],
         ),
     ],
@@ -138,7 +152,7 @@ def test_exactly_one_kind_of_source_is_wanted(source: Any, expected: list[str]) 
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
-        ({"dockerfile": URL}, "source.dockerfile: a mapping is wanted, not text"),
+        ({"dockerfile": URL}, "source.dockerfile: expected a mapping, got text"),
         ({"dockerfile": {}}, "source.dockerfile.url: is missing"),
         ({"dockerfile": {"urll": URL}}, "source.dockerfile.urll: unknown key; did you mean 'url'?"),
         ({"dockerfile": {"url": URL, "username": "me"}}, "source.dockerfile.password: is missing"),
@@ -148,8 +162,11 @@ def test_exactly_one_kind_of_source_is_wanted(source: Any, expected: list[str]) 
         ),
         ({"dockerfile": {"url": URL, "password": ""}}, "source.dockerfile.password: must not be empty"),
         ({"dockerfile": {"url": URL, "password": "a\nb"}}, "source.dockerfile.password: must not contain"),
-        ({"dockerfile": {"url": URL, "checksum": DIGEST.upper()}}, "source.dockerfile.checksum: sha256:"),
-        ({"dockerfile": DOCKERFILE, "build_context": {}}, "source.build_context: the url of a git"),
+        (
+            {"dockerfile": {"url": URL, "checksum": DIGEST.upper()}},
+            "source.dockerfile.checksum: expected sha256:",
+        ),
+        ({"dockerfile": DOCKERFILE, "build_context": {}}, "source.build_context: expected the url of a git"),
         (
             {"dockerfile": DOCKERFILE, "build_context": {"subdir": "x"}},
             "source.build_context.url: is missing",
@@ -168,14 +185,14 @@ def test_exactly_one_kind_of_source_is_wanted(source: Any, expected: list[str]) 
         ),
         (
             {"dockerfile": DOCKERFILE, "build_context": {"path": "/a", "url": REPOSITORY, "subdir": "x"}},
-            "source.build_context: path is a folder of the machine that builds; subdir, url do not fit it",
+            "source.build_context: path names a folder of the machine that builds; leave out subdir, url",
         ),
         ({"dockerfile": DOCKERFILE, "build_context": {"path": "a"}}, "source.build_context.path: 'a' is not"),
         ({"tar": {"path": "a.tar"}}, "source.tar.path: 'a.tar' is not absolute"),
         ({"tar": {"path": "/a\0b"}}, "source.tar.path: must not contain"),
         (
             {"tar": {"path": "/a.tar", "url": URL, "password": "x"}},
-            "source.tar: path is a file of the machine that builds; url, password do not fit it",
+            "source.tar: path names a file of the machine that builds; leave out url, password",
         ),
         ({"tar": {"path": "/a.tar", "dockerfile": "/etc/passwd"}}, "source.tar.dockerfile: '/etc/passwd'"),
         ({"tar": {"path": "/a.tar", "workdir": "a/../.."}}, "source.tar.workdir: 'a/../..' leaves"),
@@ -236,11 +253,11 @@ def test_every_password_of_a_source_is_read_where_the_document_is(
         "build_context": {"url": REPOSITORY, "password": file},
         "tar": None,
     }
-    read, _ = with_secrets_read(source, {})
+    read = with_secrets_read(source)
     assert read == {
         "dockerfile": {"url": URL, "password": "token"},
         "build_context": {"url": REPOSITORY, "password": "key"},
         "tar": None,
     }
-    assert with_secrets_read({"tar": {"path": "/a", "password": env}}, {})[0]["tar"]["password"] == "token"
+    assert with_secrets_read({"tar": {"url": URL, "password": env}})["tar"]["password"] == "token"
     assert json.dumps(source).count("token") == 0

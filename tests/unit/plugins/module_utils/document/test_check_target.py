@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import (
-    check_build,
-    check_document,
-    check_registry,
-    check_source,
-    check_target,
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import (
+    accept_document,
+    accept_images,
+    accept_source,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.secrets import with_secrets_read
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import (
+    check_account,
+    check_build,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.faults import Faults
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Cache
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
@@ -24,13 +27,17 @@ SOURCE = {"git_repo": {"url": "https://git.example.com/team/app.git"}}
 REGISTRY = {"url": "registry.example.com:5000"}
 
 
+def check_document(source: Any, target: Any, options: Any = None) -> Document:
+    return accept_document({"source": source, "target": target, "options": options})
+
+
 def target(**image: Any) -> dict[str, Any]:
     return {"images": [{"image": "team/app", **image}], "registry": REGISTRY}
 
 
 def image(**given: Any) -> Any:
     """The checked image with the keys ``given``."""
-    return check_target(target(**given))[0].images[0]
+    return accept_images(target(**given))[0].images[0]
 
 
 def faults(source: Any = SOURCE, wanted: Any = None, options: Any = None) -> list[str]:
@@ -67,12 +74,12 @@ def test_every_key_of_a_source_is_kept() -> None:
         "dockerfile": "docker/Dockerfile",
         "workdir": "code",
     }
-    checked = check_source({"git_repo": given})
+    checked = accept_source({"git_repo": given})[0]
     assert {**given, "password": Secret("secret")} == {name: getattr(checked, name) for name in given}
 
 
 def test_a_source_needs_no_more_than_its_address() -> None:
-    checked = check_source(SOURCE)
+    checked = accept_source(SOURCE)[0]
     assert (checked.version, checked.dockerfile, checked.workdir) == ("HEAD", "Dockerfile", ".")
     assert (checked.username, checked.password) == (None, None)
 
@@ -121,8 +128,8 @@ def test_tags_alone_do_not_add_latest() -> None:
 
 
 def test_options_are_optional_and_kept() -> None:
-    assert check_target(target(), None)[1] == check_target(target(), {})[1]
-    options = check_target(target(), {"builder": "kube", "delete_images": True})[1]
+    assert accept_images(target(), None)[1] == accept_images(target(), {})[1]
+    options = accept_images(target(), {"builder": "kube", "delete_images": True})[1]
     assert (options.builder, options.delete_images) == ("kube", True)
 
 
@@ -149,7 +156,7 @@ def test_nulls_are_the_same_as_keys_left_out() -> None:
     ],
 )
 def test_the_registrys_address_leads_the_reference(url: str, image: str, expected: str) -> None:
-    checked = check_target({"images": [{"image": image}], "registry": {"url": url}})[0]
+    checked = accept_images({"images": [{"image": image}], "registry": {"url": url}})[0]
     assert str(checked.images[0].references[0]) == expected
 
 
@@ -169,7 +176,7 @@ def test_every_fault_is_reported_at_once_with_its_path() -> None:
     )
     starts = (
         "source.git_repo.brunch: unknown key",
-        "source.git_repo.version: text is wanted, not the number 3.1; put it in quotes",
+        "source.git_repo.version: expected text, got the number 3.1; put it in quotes",
         "source.git_repo.url: the transport of a git address",
         "source.git_repo.workdir: 'a/../../b' leaves the source",
         "target.regsitry: unknown key; did you mean 'registry'?",
@@ -177,10 +184,10 @@ def test_every_fault_is_reported_at_once_with_its_path() -> None:
         "target.registry.password: is missing",
         "target.images[0].image: is missing",
         "target.images[1].platforms[0]: 'linux/' is not a platform",
-        "target.images[1].platforms[1]: text is wanted, not the number 7",
+        "target.images[1].platforms[1]: expected text, got the number 7",
         "target.images[1].build_args: '1A' is not the name of an argument",
-        "target.images[1].pull: true or false is wanted, not text",
-        "target.images[2]: a mapping is wanted, not text",
+        "target.images[1].pull: expected true or false, got text",
+        "target.images[2]: expected a mapping, got text",
         "options.builder: '-x' is not the name of a builder",
     )
     missing = [start for start in starts if not any(fault.startswith(start) for fault in found)]
@@ -192,24 +199,24 @@ def test_every_fault_is_reported_at_once_with_its_path() -> None:
     ("parts", "expected"),
     [
         ({"source": None}, "source: is missing"),
-        ({"source": {}}, "source: one kind of source is wanted: git_repo"),
-        ({"source": "https://x/y"}, "source: a mapping is wanted, not text"),
+        ({"source": {}}, "source: expected one kind of source: git_repo"),
+        ({"source": "https://x/y"}, "source: expected a mapping, got text"),
         ({"source": {"git_rep": {}}}, "source.git_rep: unknown key; did you mean 'git_repo'?"),
         ({"source": {"git": {}}}, "source.git: unknown key; known are git_repo"),
         ({"source": {"git_repo": {}}}, "source.git_repo.url: is missing"),
-        ({"source": {"git_repo": []}}, "source.git_repo: a mapping is wanted, not a list"),
+        ({"source": {"git_repo": []}}, "source.git_repo: expected a mapping, got a list"),
         ({"wanted": {"registry": REGISTRY}}, "target.images: is missing"),
         ({"wanted": {"images": [], "registry": REGISTRY}}, "target.images: is missing"),
-        ({"wanted": {"images": {}, "registry": REGISTRY}}, "target.images: a list is wanted, not a mapping"),
+        ({"wanted": {"images": {}, "registry": REGISTRY}}, "target.images: expected a list, got a mapping"),
         ({"wanted": {"images": [{"image": "a"}]}}, "target.registry: is missing"),
         (
             {"wanted": {"images": [{"image": "a"}], "registry": {}}},
             "target.registry.url: is missing",
         ),
-        ({"options": []}, "options: a mapping is wanted, not a list"),
+        ({"options": []}, "options: expected a mapping, got a list"),
         (
             {"options": {"delete_images": 1}},
-            "options.delete_images: true or false is wanted, not the number 1",
+            "options.delete_images: expected true or false, got the number 1",
         ),
     ],
 )
@@ -220,22 +227,22 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({"tag": 3.8}, "target.images[0].tag: text is wanted, not the number 3.8; put it in quotes"),
-        ({"tag": 3}, "target.images[0].tag: text is wanted, not the number 3; put it in quotes"),
+        ({"tag": 3.8}, "target.images[0].tag: expected text, got the number 3.8; put it in quotes"),
+        ({"tag": 3}, "target.images[0].tag: expected text, got the number 3; put it in quotes"),
         ({"tag": ""}, "target.images[0].tag: must not be empty"),
         ({"tag": ".1"}, "target.images[0].tag: '.1' is not a tag"),
         ({"tag": "a" * 129}, "target.images[0].tag: 'aaa"),
-        ({"tags": "1"}, "target.images[0].tags: a list is wanted, not text"),
-        ({"tags": ["1", True]}, "target.images[0].tags[1]: text is wanted, not the truth value true"),
+        ({"tags": "1"}, "target.images[0].tags: expected a list, got text"),
+        ({"tags": ["1", True]}, "target.images[0].tags[1]: expected text, got the truth value true"),
         ({"image": "team/App"}, "target.images[0].image: 'team/App' is not a repository name"),
         ({"image": "app:1"}, "target.images[0].image: 'app:1' is not a repository name"),
         ({"image": "a//b"}, "target.images[0].image: 'a//b' is not a repository name"),
-        ({"platforms": "linux/amd64"}, "target.images[0].platforms: a list is wanted, not text"),
+        ({"platforms": "linux/amd64"}, "target.images[0].platforms: expected a list, got text"),
         (
             {"platforms": ["linux/amd64", "linux/x86_64"]},
             "target.images[0].platforms[1]: linux/amd64 is listed twice",
         ),
-        ({"base": 3}, "target.images[0].base: a reference or a mapping is wanted, not the number 3"),
+        ({"base": 3}, "target.images[0].base: expected a reference or a mapping, got the number 3"),
         ({"base": {}}, "target.images[0].base: must not be empty"),
         ({"base": "Alpine"}, "target.images[0].base: 'Alpine' is not an image reference"),
         ({"base": {"first": "a:"}}, "target.images[0].base.first: 'a:' is not an image reference"),
@@ -252,28 +259,31 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
             "target.images[0].platforms[0]: 'linux/amd46' is not a platform: 'amd46' is no architecture that "
             "builders know; did you mean 'amd64'?",
         ),
-        ({"build_args": ["A=1"]}, "target.images[0].build_args: a mapping is wanted, not a list"),
-        ({"build_args": {"A": 1.10}}, "target.images[0].build_args.A: text is wanted, not the number 1.1"),
-        ({"build_args": {"A": True}}, "target.images[0].build_args.A: text is wanted, not the truth value"),
-        ({"build_args": {"A": {}}}, "target.images[0].build_args.A: text is wanted, not a mapping"),
+        ({"build_args": ["A=1"]}, "target.images[0].build_args: expected a mapping, got a list"),
+        ({"build_args": {"A": 1.10}}, "target.images[0].build_args.A: expected text, got the number 1.1"),
+        ({"build_args": {"A": True}}, "target.images[0].build_args.A: expected text, got the truth value"),
+        ({"build_args": {"A": {}}}, "target.images[0].build_args.A: expected text, got a mapping"),
         (
             {"build_args": {1: "x"}},
             "target.images[0].build_args: the key 1 is the number 1; put it in quotes",
         ),
         ({"target": "a b"}, "target.images[0].target: 'a b' is not the name or index of a stage"),
-        ({"target": 1}, "target.images[0].target: text is wanted, not the number 1; put it in quotes"),
+        ({"target": 1}, "target.images[0].target: expected text, got the number 1; put it in quotes"),
         ({"labels": {"a b": "x"}}, "target.images[0].labels: 'a b' is not the name of a label"),
         (
             {"annotations": {"a=b": "x"}},
             "target.images[0].annotations: 'a=b' is not the name of an annotation",
         ),
-        ({"no_cache": "no"}, "target.images[0].no_cache: true or false is wanted, not text"),
+        ({"no_cache": "no"}, "target.images[0].no_cache: expected true or false, got text"),
         ({"secrets": {"a,b": "x"}}, "target.images[0].secrets: 'a,b' is not the id of a secret"),
         ({"secrets": {"a": 1}}, "target.images[0].secrets.a: give text, {env: NAME} or {file: PATH}"),
         ({"cache_from": ["inline,x"]}, "target.images[0].cache_from[0].ref: 'inline,x' is not an image"),
         ({"cache_from": [{"mode": "max"}]}, "target.images[0].cache_from[0].mode: unknown key"),
-        ({"cache_to": [{"ref": "a", "mode": "most"}]}, "target.images[0].cache_to[0].mode: min or max"),
-        ({"cache_to": [None]}, "target.images[0].cache_to[0]: a mapping is wanted, not nothing"),
+        (
+            {"cache_to": [{"ref": "a", "mode": "most"}]},
+            "target.images[0].cache_to[0].mode: expected min or max",
+        ),
+        ({"cache_to": [None]}, "target.images[0].cache_to[0]: expected a mapping, got nothing"),
         ({"plattforms": []}, "target.images[0].plattforms: unknown key; did you mean 'platforms'?"),
         ({"qq": 1}, "target.images[0].qq: unknown key; known are image, tag, tags, base"),
     ],
@@ -313,7 +323,7 @@ def test_a_fault_of_a_git_repository_is_named(given: dict[str, Any], expected: s
         ({"username": "me"}, "registry.password: is missing"),
         ({"password": "x"}, "registry.username: is missing"),
         ({"username": "a:b", "password": "x"}, "registry.username: must not contain a colon"),
-        ({"url": "host/path"}, "registry.url: only a host and a port are wanted here"),
+        ({"url": "host/path"}, "registry.url: expected only a host and a port"),
         (
             {"url": "http://127.0.0.1:5000"},
             "registry.url: 'http://127.0.0.1:5000' is not a registry; write 127",
@@ -330,9 +340,9 @@ def test_a_fault_of_a_git_repository_is_named(given: dict[str, Any], expected: s
     ],
 )
 def test_a_fault_of_a_registry_account_is_named(given: dict[str, Any], expected: str) -> None:
-    with pytest.raises(ParameterError) as caught:
-        check_registry({**REGISTRY, **given})
-    assert any(fault.startswith(expected) for fault in caught.value.faults), caught.value.faults
+    found = Faults()
+    check_account(found, {**REGISTRY, **given})
+    assert any(fault.startswith(expected) for fault in found), found
 
 
 def test_two_images_with_one_reference_are_a_fault_that_names_both() -> None:
@@ -386,7 +396,8 @@ def test_a_document_can_be_handed_on_with_its_secrets_read(
         "registry": {**REGISTRY, "username": "me", "password": env},
     }
     before = json.dumps([source, wanted])
-    read_source, read_target = with_secrets_read(source, wanted)
+    raw = check_document(source, wanted).raw
+    read_source, read_target = raw["source"], raw["target"]
     assert read_source["git_repo"] == {**SOURCE["git_repo"], "password": "key"}
     assert read_target["registry"] == {**REGISTRY, "username": "me", "password": "token"}
     assert read_target["images"] == [

@@ -28,7 +28,7 @@ from tests.support.hostile import ACCEPTED, DOCUMENTS, TEXTS, UNUSABLE, Place, d
 
 
 def checked(document: Any) -> Any:
-    return parameters.check_document(document["source"], document["target"], document["options"])
+    return parameters.check(document)
 
 
 def faults(document: Any) -> list[str]:
@@ -51,7 +51,7 @@ def test_every_key_that_a_document_can_have_is_tried(monkeypatch: pytest.MonkeyP
     class Recording(Faults):
         def mapping(self, path: str, value: Any, keys: Iterable[str] = ()) -> Mapping[str, Any]:
             names = list(keys)
-            known.update(f"{path}.{name}" for name in names)
+            known.update(f"{path}.{name}".lstrip(".") for name in names)
             return super().mapping(path, value, names)
 
     monkeypatch.setattr(parameters, "Faults", Recording)
@@ -122,13 +122,13 @@ ANYTHING = st.recursive(
 def assert_explained_or_harmless(document: Any) -> None:
     """It is refused in lines that a terminal shows as they are, or nothing in it can be taken for more."""
     try:
-        source, target, _ = checked(document)
+        accepted = checked(document)
     except ParameterError as error:
         for fault in error.faults:
             assert fault.isprintable(), fault
             fault.encode()
         return
-    assert_harmless(source, target)
+    assert_harmless(accepted.source, accepted.target)
 
 
 def assert_harmless(source: Source, target: Target) -> None:
