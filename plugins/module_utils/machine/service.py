@@ -134,11 +134,10 @@ class Service:
         return bool(self.ready) and not processes.processes(self.prefix) and self._answers()
 
     def _is_as_described(self) -> bool:
-        if any(not path.exists() or path.read_text() != content for path, content in self.files.items()):
-            return False
-        if systemd.runs_machine() and not (
-            self._unit.exists() and self._unit.read_text() == self._unit_text()
-        ):
+        wanted = dict(self.files)
+        if systemd.runs_machine():
+            wanted[self._unit] = self._unit_text()
+        if any(not path.exists() or path.read_bytes() != text.encode() for path, text in wanted.items()):
             return False
         return self._pid() is not None and self._answers()
 
@@ -152,7 +151,7 @@ class Service:
         self._end()
         self._write_files()
         if systemd.runs_machine():
-            self._unit.write_text(self._unit_text())
+            self._unit.write_text(self._unit_text(), encoding="utf-8")
             systemd.systemctl("daemon-reload")
             systemd.systemctl("enable", self._unit.name)
             systemd.systemctl("restart", self._unit.name)
@@ -176,7 +175,7 @@ class Service:
         for path, content in self.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             # The folder of a script or a configuration is the administrator's alone to write.
-            path.write_text(content)
+            path.write_text(content, encoding="utf-8")
             path.chmod(0o755 if content.startswith("#!") else 0o644)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if not self._marker.exists():
