@@ -1,17 +1,16 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """The HTTP proxy that the environment names for a host, as Go programs such as Docker read it.
 
-Source of the rules: golang.org/x/net/http/httpproxy. Python's own reading lacks networks in
-``no_proxy`` and the exception for loopback addresses.
+Source of the rules: golang.org/x/net/http/httpproxy. What Python's own reading, and that of the package
+``requests``, lack: networks of IPv6 in ``no_proxy``, and that loopback addresses never use a proxy.
 """
 
 from __future__ import annotations
 
 import base64
 import ipaddress
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -19,10 +18,17 @@ from urllib.request import getproxies, proxy_bypass
 
 @dataclass(frozen=True)
 class Proxy:
-    """A proxy at ``address`` (``host[:port]``) and the ``headers`` it wants, which may hold a secret."""
+    """A proxy at ``address`` (``host[:port]``), and the ``account`` (``user:password``) it may want."""
 
     address: str
-    headers: Mapping[str, str]
+    account: str = field(default="", repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What requests to the proxy carry."""
+        if not self.account:
+            return {}
+        return {"Proxy-Authorization": f"Basic {base64.b64encode(self.account.encode()).decode()}"}
 
 
 def proxy_for(scheme: str, host: str) -> Optional[Proxy]:
@@ -38,11 +44,10 @@ def proxy_for(scheme: str, host: str) -> Optional[Proxy]:
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"the environment names a proxy for {scheme} that is not spoken to by HTTP")
-    headers = {}
+    account = ""
     if parts.username is not None:
         account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers["Proxy-Authorization"] = f"Basic {base64.b64encode(account.encode()).decode()}"
-    return Proxy(parts.netloc.rpartition("@")[2], headers)
+    return Proxy(parts.netloc.rpartition("@")[2], account)
 
 
 def _is_exempt(name: str, no_proxy: str) -> bool:

@@ -68,7 +68,7 @@ class Authorizer:
         raise unauthorized(endpoint, login)
 
     def _token(self, endpoint: Endpoint, asked: dict[str, str], scope: str, login: Optional[Login]) -> str:
-        service, target = self._transport.elsewhere(endpoint, asked.get("realm", ""))
+        service, target = self._transport.locate(endpoint, asked.get("realm", ""))
         query = {"service": asked["service"]} if "service" in asked else {}
         query["scope"] = asked.get("scope") or scope
         headers = {"Accept": "application/json"}

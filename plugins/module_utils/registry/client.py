@@ -9,18 +9,22 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Callable, Optional, Protocol, TypeVar
+from typing import TYPE_CHECKING, Callable, Optional, Protocol, TypeVar
 
 from ..errors import RegistryError
 from ..oci.digest import is_digest, matches
 from ..oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Content, Manifest, parse, platform_of
 from ..oci.platform import Platform
 from ..oci.reference import Reference
+from ..policy import Reach, everywhere
 from ..secret import redact
 from .auth import Authorizer, unauthorized
 from .credentials import Credentials
 from .hosts import Endpoint, RegistryHosts
-from .transport import Carried, Failure, Response, Transport
+from .transport import Failure, Response, Transport
+
+if TYPE_CHECKING:
+    from ..network.http import Carried
 
 # A registry answers 404 for a manifest whose type is not accepted.
 _ACCEPT = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
@@ -76,11 +80,12 @@ class Registry:
         *,
         retry_for: float = 60.0,
         timeout: float = 30.0,
+        reach: Reach = everywhere,
     ) -> None:
         self._hosts = hosts
         self._credentials = credentials
         self._retry_for = retry_for
-        self._transport = Transport(hosts, timeout)
+        self._transport = Transport(hosts, timeout, reach)
         self._authorizer = Authorizer(self._transport, credentials)
         self._headers: dict[tuple[Endpoint, str], str] = {}
         self._endpoints: dict[str, tuple[Endpoint, ...]] = {}
@@ -310,9 +315,9 @@ class Registry:
             )
         # Where the upload cannot be cancelled the registry forgets it by itself.
         with suppress(Failure):
-            target = self._transport.own_target(endpoint, "/", response.headers.get("Location", ""))
+            found, target = self._transport.locate(endpoint, response.headers.get("Location", ""))
             header = self._headers.get((endpoint, _scope(reference.repository, "pull,push")))
-            if target is not None:
+            if found == endpoint:
                 self._transport.send(endpoint, "DELETE", target, {"Authorization": header} if header else {})
 
     def _request(
@@ -350,12 +355,11 @@ class Registry:
         passing: Collection[int] = (),
     ) -> Response:
         """See ``Send``."""
-        target: Optional[str] = f"{endpoint.path}/{repository}/{tail}"
+        found, target = endpoint, f"{endpoint.path}/{repository}/{tail}"
         if tail.startswith("/") or "://" in tail:
-            target = self._transport.own_target(endpoint, "/", tail)
-        if target is None:
-            other, path = self._transport.elsewhere(endpoint, tail)
-            response = self._transport.send(other, method, path, headers or {}, body)
+            found, target = self._transport.locate(endpoint, tail)
+        if found != endpoint:
+            response = self._transport.send(found, method, target, headers or {}, body)
         else:
             scope = _scope(repository, "pull,push")
             response = self._authorized(endpoint, method, target, scope, headers or {}, body)

@@ -9,39 +9,48 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.client
 import os
-import socket
-import ssl
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import BinaryIO, Callable, TypeVar, Union
-from urllib.parse import urljoin, urlsplit
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, Callable, Optional, TypeVar, Union
+from urllib.parse import urlsplit
 
 from .. import retry
 from ..document.source import RemoteFile
 from ..errors import SourceError
 from ..listener import Listener
 from ..network import file_url
-from ..network.proxy import proxy_for
-from ..retry import Patience
+from ..network.no_answer import NoAnswer, reason, retry_after
+from ..network.tls import Tls
+from ..policy import Reach, everywhere
 
-_TIMEOUT_SECONDS = 30.0
+if TYPE_CHECKING:
+    from ..network.http import Answer
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 4.0
 _TRIES = 5
 _KEEP_TRYING_SECONDS = 600.0
-_MOST_REDIRECTS = 10
+_LONGEST_ASKED_PAUSE = 60.0
 _TOKEN_USERNAME = "oauth2"
 _ACCESS_HINT = "Check the address, and 'username' and 'password', which may be a token."
+_CODES = {"certificate": "certificate_not_trusted", "forbidden": "address_forbidden"}
 
 _T = TypeVar("_T")
+
+
+class Unavailable(SourceError):
+    """A server that asks to be left alone for ``pause`` seconds, or failed in a way that may pass."""
+
+    def __init__(self, what: str, hint: str, pause: float = 0.0) -> None:
+        super().__init__("source_unreachable", what, hint=hint, retryable=True)
+        self.pause = pause
 
 
 class Body:
     """What a file holds, read in order; ``size`` is how many bytes were read so far."""
 
-    def __init__(self, stream: Union[BinaryIO, http.client.HTTPResponse], file: RemoteFile) -> None:
+    def __init__(self, stream: Union[BinaryIO, Answer], file: RemoteFile) -> None:
         self._stream = stream
         self._file = file
         self._digest = hashlib.sha256()
@@ -51,10 +60,10 @@ class Body:
         """Up to ``size`` bytes, none at the end. Raises ``SourceError`` where the file breaks off."""
         try:
             chunk = self._stream.read(size)
-        except (http.client.HTTPException, OSError) as error:
-            raise _broken(self._file.url, error) from None
-        if not chunk and isinstance(self._stream, http.client.HTTPResponse) and self._stream.length:
-            raise _broken(self._file.url, http.client.IncompleteRead(b""))
+        except NoAnswer as error:
+            raise _explained(error, self._file.url) from None
+        except OSError as error:
+            raise _unreadable(self._file.url, error) from None
         self._digest.update(chunk)
         self.size += len(chunk)
         return chunk
@@ -78,40 +87,47 @@ class Body:
 
 def patiently(call: Callable[[], _T], listener: Listener) -> _T:
     """``call()``, again after growing pauses while it fails with a ``SourceError`` that can pass."""
-    patience = Patience(_KEEP_TRYING_SECONDS, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, tries=_TRIES)
+    patience = retry.Patience(_KEEP_TRYING_SECONDS, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE, tries=_TRIES)
+
+    def pause(error: SourceError) -> Optional[float]:
+        asked = error.pause if isinstance(error, Unavailable) else 0.0
+        return patience.pause(asked) if error.retryable and asked <= _LONGEST_ASKED_PAUSE else None
+
     return retry.patiently(
         call,
         SourceError,
-        lambda error: patience.pause() if error.retryable else None,
-        tell=lambda error, pause: listener.line(f"{error.message} Trying again in {pause:g} s."),
+        pause,
+        tell=lambda error, seconds: listener.line(f"{error.message} Trying again in {seconds:g} s."),
     )
 
 
 @contextmanager
-def opened(file: RemoteFile) -> Iterator[Body]:
-    """The content of ``file``, as a context manager.
+def opened(file: RemoteFile, reach: Reach = everywhere) -> Iterator[Body]:
+    """The content of ``file``, as a context manager. ``reach`` says which addresses may be connected to.
 
     Raises ``SourceError``: ``source_unreachable`` (``retryable`` where it may pass),
-    ``source_unauthorized``, ``source_not_found`` and ``certificate_not_trusted``.
+    ``source_unauthorized``, ``source_not_found``, ``certificate_not_trusted`` and ``address_forbidden``.
     """
     if file.url.startswith("file:"):
         with _local(file) as local:
             yield Body(local, file)
         return
-    url, again = file.url, 0
-    while True:
-        connection = _connect(url)
-        try:
-            answer = _ask(connection, url, file)
-            location = answer.getheader("Location")
-            if answer.status not in (301, 302, 303, 307, 308) or not location:
-                _check(answer, file)
-                yield Body(answer, file)
-                return
-        finally:
-            connection.close()
-        again += 1
-        url = _followed(url, location, file, again)
+    # Not before there is something to fetch: it imports urllib3, which may be missing.
+    from ..network.http import HttpClient
+
+    headers = {"Accept": "*/*"}
+    if file.password is not None:
+        account = f"{file.username or _TOKEN_USERNAME}:{file.password.reveal()}"
+        headers["Authorization"] = f"Basic {base64.b64encode(account.encode()).decode()}"
+    try:
+        with (
+            HttpClient(bounded_bodies=False, reach=reach) as client,
+            client.request("GET", file.url, headers, onward=_onward(file.url)) as answer,
+        ):
+            _check(answer, file)
+            yield Body(answer, file)
+    except NoAnswer as error:
+        raise _explained(error, file.url) from None
 
 
 def _local(file: RemoteFile) -> BinaryIO:
@@ -134,116 +150,64 @@ def _local(file: RemoteFile) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def _connect(url: str) -> http.client.HTTPConnection:
-    parts = urlsplit(url)
-    try:
-        proxy = proxy_for(parts.scheme, parts.netloc)
-    except ValueError as error:
-        raise SourceError(
-            "source_unreachable",
-            f"{_place(url)} is not reached: {error}.",
-            hint=f"Set {parts.scheme}_proxy to http://host:port.",
-        ) from None
-    address = proxy.address if proxy else parts.netloc
-    made: http.client.HTTPConnection
-    if parts.scheme == "https":
-        made = http.client.HTTPSConnection(
-            address, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context()
-        )
-        if proxy:
-            made.set_tunnel(parts.hostname or "", parts.port or 443, dict(proxy.headers))
-    else:
-        made = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
-    return made
+def _onward(url: str) -> Callable[[str], Tls]:
+    """Judges where redirects from ``url`` lead: not to what a document may not name, nor away from TLS."""
+    current = url
+
+    def judge(following: str) -> Tls:
+        nonlocal current
+        try:
+            file_url.check_url(following)
+        except ValueError:
+            raise ValueError("to an address that cannot be used") from None
+        allowed = ("https://",) if current.startswith("https://") else ("https://", "http://")
+        if not following.startswith(allowed):
+            raise ValueError(f"to what is not {' or '.join(allowed)}")
+        current = following
+        return Tls()
+
+    return judge
 
 
-def _ask(connection: http.client.HTTPConnection, url: str, file: RemoteFile) -> http.client.HTTPResponse:
-    parts = urlsplit(url)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = {"User-Agent": "image-builder", "Accept": "*/*", "Accept-Encoding": "identity"}
-    if file.password is not None and file_url.origin(url) == file_url.origin(file.url):
-        account = f"{file.username or _TOKEN_USERNAME}:{file.password.reveal()}"
-        headers["Authorization"] = f"Basic {base64.b64encode(account.encode()).decode()}"
-    try:
-        proxy = proxy_for(parts.scheme, parts.netloc) if parts.scheme == "http" else None
-        if proxy:
-            target = f"http://{parts.netloc}{target}"
-            headers.update(proxy.headers)
-        connection.request("GET", target, headers=headers)
-        return connection.getresponse()
-    except ssl.SSLCertVerificationError as error:
-        raise SourceError(
-            "certificate_not_trusted",
-            f"The certificate of {_place(url)} is not trusted: {error.verify_message or error.reason}.",
-            hint="Add its CA to the system's, or name a file of CAs in SSL_CERT_FILE.",
-        ) from None
-    except (OSError, http.client.HTTPException) as error:
-        raise _broken(url, error) from None
-
-
-def _followed(url: str, location: str, file: RemoteFile, count: int) -> str:
-    """The address that a redirect from ``url`` leads to."""
-    followed, reason = "", "more often than can be followed"
-    if count <= _MOST_REDIRECTS:
-        reason = "to an address that cannot be used"
-        with suppress(ValueError):
-            followed = urljoin(url, location).partition("#")[0]
-            file_url.check_url(followed)
-            if followed.startswith("https://") or (
-                followed.startswith("http://") and url.startswith("http://")
-            ):
-                return followed
-            reason = "from https to what is not https"
-    raise SourceError(
-        "source_unreachable",
-        f"{_place(url)} redirects {reason}.",
-        hint=f"Give the address where {_name(file.url)} really is.",
-    )
-
-
-def _check(answer: http.client.HTTPResponse, file: RemoteFile) -> None:
+def _check(answer: Answer, file: RemoteFile) -> None:
     status = answer.status
     if status == 200:
         return
-    words = http.client.responses.get(status, "")
+    words = reason(status)
     what = f"{file.url} is not given: the server answered {status}{f' ({words})' if words else ''}."
     if status in (401, 403, 407):
         raise SourceError("source_unauthorized", what, hint=_ACCESS_HINT)
     if status in (404, 410):
         raise SourceError("source_not_found", what, hint=_ACCESS_HINT)
-    temporary = status in (408, 429) or (status >= 500 and status != 501)
-    hint = "Wait and try again." if temporary else "Check the address."
-    raise SourceError("source_unreachable", what, hint=hint, retryable=temporary)
+    if status in (408, 429) or (status >= 500 and status != 501):
+        raise Unavailable(what, "Wait and try again.", retry_after(answer.headers))
+    raise SourceError("source_unreachable", what, hint="Check the address.")
 
 
-def _broken(url: str, error: Exception) -> SourceError:
-    place = _place(url)
-    if isinstance(error, socket.gaierror):
-        what = f"The name of {place} cannot be resolved."
-    elif isinstance(error, ConnectionRefusedError):
-        what = f"{place} refused the connection."
-    elif isinstance(error, socket.timeout):
-        what = f"{place} did not answer in time."
-    elif isinstance(error, http.client.HTTPException):
-        what = f"{place} broke off, or did not answer in HTTP."
-    else:
-        what = f"{place} cannot be read: {getattr(error, 'strerror', None) or error}."
-    return SourceError("source_unreachable", what, hint="Check the address and the network.", retryable=True)
+def _explained(error: NoAnswer, url: str) -> SourceError:
+    what = f"{error.what[0].upper() if error.what.startswith('the ') else error.what[0]}{error.what[1:]}."
+    if error.temporary:
+        return Unavailable(what, "Check the address and the network.")
+    hint = error.hint
+    if error.kind == "certificate":
+        hint = "Add its CA to the system's, or name a file of CAs in SSL_CERT_FILE."
+    elif error.kind == "redirect":
+        hint = f"Give the address where {urlsplit(url).path.rpartition('/')[2] or url} really is."
+    return SourceError(_CODES.get(error.kind, "source_unreachable"), what, hint=hint or "Check the address.")
 
 
-def _place(url: str) -> str:
-    return urlsplit(url).netloc or file_url.local_path(url)
+def _unreadable(url: str, error: OSError) -> SourceError:
+    what = f"{file_url.local_path(url)} cannot be read: {error.strerror or error}."
+    return SourceError("source_unreachable", what, hint="Check the file.", retryable=True)
 
 
-def _name(url: str) -> str:
-    return urlsplit(url).path.rpartition("/")[2] or url
-
-
-def fetch_text(file: RemoteFile, most: int, listener: Listener) -> tuple[bytes, str]:
+def fetch_text(
+    file: RemoteFile, most: int, listener: Listener, reach: Reach = everywhere
+) -> tuple[bytes, str]:
     """The whole of a small file, and its digest; with more than ``most`` bytes it is an error."""
 
     def once() -> tuple[bytes, str]:
-        with opened(file) as body:
+        with opened(file, reach) as body:
             content = bytearray()
             while chunk := body.read(1 << 16):
                 content += chunk

@@ -1,0 +1,300 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""HTTP for registries, Dockerfiles and archives: kept connections, proxies, TLS by host, redirects.
+
+urllib3 speaks it and keeps the connections. Ours is what it has not: see ``connection``, and here plain
+HTTP where an insecure server knows no TLS, and proxies and redirects by our rules.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, Callable, Optional, Union
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import HTTPError, InsecureRequestWarning
+from urllib3.exceptions import TimeoutError as Urllib3Timeout
+from urllib3.util.ssl_match_hostname import CertificateError
+
+from ..errors import Cancelled
+from ..policy import Reach, everywhere
+from .connection import NotConnected, Sockets
+from .no_answer import NoAnswer
+from .proxy import Proxy, proxy_for
+from .reach import FORBIDDEN_HINT, AddressForbidden, require
+from .tls import Tls, UnusableFile, new_context
+
+_MOST_REDIRECTS = 10
+_KEPT_CONNECTIONS, _KEPT_SERVERS = 32, 100
+_CHUNK, _LONGEST_IGNORED = 1 << 16, 1 << 20
+# What OpenSSL's versions call plain HTTP where TLS was expected.
+_NOT_TLS = frozenset(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"))
+
+#: What a request carries; a file, read from its start, needs a Content-Length.
+Carried = Union[bytes, BinaryIO]
+#: What is trusted where a redirect to another server leads. It raises ``ValueError``, whose text goes on
+#: after "it redirects", for an address that is not to be followed.
+Onward = Callable[[str], Tls]
+
+# That a certificate is not checked is what the settings of the engine say; no request tells it again.
+urllib3.disable_warnings(InsecureRequestWarning)
+
+
+class HttpClient:
+    """Requests to servers, over connections that are kept; may be used by several threads.
+
+    ``timeout`` and ``bounded_bodies`` are those of ``Sockets``. Proxies come from the environment (see
+    ``proxy_for``).
+
+    ``reach`` is asked for each address of a host when a connection to it is made, after redirects too,
+    and only those it allows are used. With a proxy between it is asked for the proxy; and for the server,
+    where its name can be resolved here: what the proxy itself makes of the name is for the proxy to guard.
+
+    Use it as a context manager: at the end its connections are closed, and what other threads wait for
+    ends with ``Cancelled``.
+    """
+
+    def __init__(
+        self, *, timeout: float = 30.0, bounded_bodies: bool = True, reach: Reach = everywhere
+    ) -> None:
+        self._reach = reach
+        self._sockets = Sockets(reach, timeout, bounded_bodies=bounded_bodies)
+        self._lock = threading.Lock()
+        self._managers: dict[tuple[Tls, Optional[Proxy]], urllib3.PoolManager] = {}
+        self._plain: set[str] = set()
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections, and end every request and pause that is under way."""
+        self._sockets.close()
+        with self._lock:
+            managers = list(self._managers.values())
+        for manager in managers:
+            manager.clear()
+
+    def wait(self, seconds: float) -> None:
+        """Wait; raises ``Cancelled`` when the client is closed meanwhile."""
+        if self._sockets.closed.wait(seconds):
+            raise Cancelled()
+
+    def base(self, scheme: str, host: str, tls: Tls) -> str:
+        """``scheme://host``, and by ``http`` where an insecure ``host[:port]`` turned out to know no TLS."""
+        return f"{'http' if tls.insecure and host in self._plain else scheme}://{host}"
+
+    @contextmanager
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Carried = b"",
+        tls: Tls = Tls(),  # noqa: B008
+        onward: Optional[Onward] = None,
+    ) -> Iterator[Answer]:
+        """The answer to one request, as a context manager; redirects are followed where ``onward`` is given.
+
+        An Authorization header does not follow to another server. Raises ``NoAnswer``, also from
+        ``Answer.read``.
+        """
+        for _ in range(_MOST_REDIRECTS + 1):
+            with self._exchange(method, url, headers, body, tls) as answer:
+                location = answer.headers.get("Location")
+                if onward is None or answer.status not in (301, 302, 303, 307, 308) or not location:
+                    yield answer
+                    return
+                with suppress(NoAnswer):
+                    answer.read_all(_LONGEST_IGNORED)
+            if method not in ("GET", "HEAD") and answer.status < 307:
+                raise _redirects(url, "in a way that cannot be followed")
+            try:
+                following = urljoin(answer.url, location).partition("#")[0]
+                if _server(following) != _server(answer.url):
+                    tls = onward(following)
+                    headers = {name: text for name, text in headers.items() if name != "Authorization"}
+            except ValueError as error:
+                raise _redirects(url, str(error)) from None
+            url = following
+        raise _redirects(url, "more often than can be followed")
+
+    @contextmanager
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: Carried, tls: Tls
+    ) -> Iterator[Answer]:
+        answer = self._ask(method, url, headers, body, tls)
+        try:
+            yield answer
+        finally:
+            answer.close()
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str], body: Carried, tls: Tls) -> Answer:
+        scheme, host = _server(url)
+        target, plain = url[len(f"{scheme}://{host}") :], False
+        while True:
+            base = f"http://{host}" if plain else self.base(scheme, host, tls)
+            manager = self._manager(base, tls)
+            self._sockets.here.made = False
+            if not isinstance(body, bytes):
+                body.seek(0)
+            try:
+                response = manager.urlopen(
+                    method,
+                    base + target,
+                    body=body or None,
+                    headers={"User-Agent": "image-builder", **headers},
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                    enforce_content_length=True,
+                )
+            except NotConnected as error:
+                cause, connected = _cause(error.cause), False
+            except (HTTPError, http.client.HTTPException, OSError) as error:
+                cause, connected = _cause(error), True
+                # A server may close a connection it no longer wants at any time: that is no failure,
+                # unless it had begun to take a file: what becomes of that only the caller knows.
+                gone = isinstance(cause, (ConnectionError, ssl.SSLEOFError))
+                if gone and not self._sockets.here.made and isinstance(body, bytes):
+                    continue
+            else:
+                if plain:
+                    self._plain.add(host)
+                return Answer(self, self._sockets, base + target, response)
+            plain = tls.insecure and base.startswith("https:") and _knows_no_tls(cause, host)
+            if not plain:
+                raise self.explain(base, cause, connected=connected)
+
+    def explain(self, url: str, error: Exception, *, connected: bool = True) -> Exception:
+        """What to raise for ``error``, which ended an exchange with the server of ``url``."""
+        if self._sockets.closed.is_set():
+            return Cancelled()
+        host, cause = _server(url)[1], _cause(error)
+        if isinstance(cause, AddressForbidden):
+            return NoAnswer("forbidden", str(cause), hint=FORBIDDEN_HINT)
+        if isinstance(cause, (ssl.SSLCertVerificationError, CertificateError)):
+            why = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or cause
+            return NoAnswer("certificate", f"the certificate of {host} is not trusted: {why}")
+        if isinstance(cause, ssl.SSLError) and not connected:
+            why = cause.reason or cause.strerror
+            return NoAnswer("tls", f"{host} does not speak TLS as expected: {why}")
+        if isinstance(cause, socket.gaierror):
+            what = f"the name of {host} cannot be resolved"
+        elif isinstance(cause, ConnectionRefusedError):
+            what = f"{host} refused the connection"
+        elif isinstance(cause, socket.timeout):
+            what = f"{host} did not answer in time"
+        elif isinstance(cause, (http.client.HTTPException, HTTPError)):
+            what = f"{host} broke off or did not answer in HTTP"
+        else:
+            what = f"there is no connection to {host} ({getattr(cause, 'strerror', None) or cause})"
+        return NoAnswer("unreachable", what, temporary=True, connected=connected)
+
+    def _manager(self, base: str, tls: Tls) -> urllib3.PoolManager:
+        """What keeps the connections to the server at ``base``."""
+        scheme, host = _server(base)
+        try:
+            proxy = proxy_for(scheme, host)
+            if proxy is not None:
+                require(urlsplit(base).hostname or "", 0, self._reach)
+            with self._lock:
+                if (tls, proxy) not in self._managers:
+                    self._managers[tls, proxy] = self._new_manager(tls, proxy)
+                return self._managers[tls, proxy]
+        except AddressForbidden as error:
+            raise self.explain(base, error) from None
+        except ValueError as error:
+            hint = f"Set {scheme}_proxy to http://host:port."
+            raise NoAnswer("unreachable", f"{host} is not reached: {error}", hint=hint) from None
+        except UnusableFile as error:
+            raise NoAnswer("tls", str(error), hint="Correct the file, or take it away.") from None
+
+    def _new_manager(self, tls: Tls, proxy: Optional[Proxy]) -> urllib3.PoolManager:
+        settings: dict[str, Any] = {
+            "num_pools": _KEPT_SERVERS,
+            "maxsize": _KEPT_CONNECTIONS,
+            "timeout": urllib3.Timeout(connect=self._sockets.timeout, read=self._sockets.timeout),
+            "retries": False,
+            "ssl_context": new_context(tls),
+        }
+        if proxy is None:
+            manager = urllib3.PoolManager(**settings)
+        else:
+            url = f"http://{proxy.address}"
+            manager = urllib3.ProxyManager(url, proxy_headers=proxy.headers, **settings)
+        manager.pool_classes_by_scheme = self._sockets.pools()
+        return manager
+
+
+class Answer:
+    """A server's answer, whose body is read as it comes. ``url`` is where it came from."""
+
+    def __init__(self, client: HttpClient, sockets: Sockets, url: str, response: Any) -> None:
+        self.url = url
+        self.status: int = response.status
+        self.headers: urllib3.HTTPHeaderDict = response.headers
+        self._client = client
+        self._sockets = sockets
+        self._response = response
+        self._handle: Optional[socket.socket] = None
+        connection = response.connection
+        if connection is not None and connection.sock is None:
+            # It ends with this answer, which alone has the socket now.
+            self._handle, connection.handle = connection.handle, None
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes, none at the end. Raises ``NoAnswer`` where the answer breaks off."""
+        try:
+            content: bytes = self._response.read(size)
+            return content
+        except (HTTPError, http.client.HTTPException, OSError) as error:
+            raise self._client.explain(self.url, error) from None
+
+    def read_all(self, most: int) -> bytes:
+        """The whole body. Raises ``NoAnswer``, also where it has more than ``most`` bytes."""
+        content = bytearray()
+        while chunk := self.read(_CHUNK):
+            content += chunk
+            if len(content) > most:
+                host = _server(self.url)[1]
+                raise NoAnswer("too_long", f"the answer of {host} is longer than {most} bytes")
+        return bytes(content)
+
+    def close(self) -> None:
+        """Give the connection back, or end it where there is more to read."""
+        self._response.close()
+        self._sockets.forget(self._handle)
+
+
+def _server(url: str) -> tuple[str, str]:
+    """The scheme and ``host[:port]`` of an address."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
+
+
+def _redirects(url: str, where: str) -> NoAnswer:
+    return NoAnswer("redirect", f"{_server(url)[1]} redirects {where}")
+
+
+def _knows_no_tls(cause: Exception, host: str) -> bool:
+    """Whether a failure says that plain HTTP may be spoken there."""
+    if isinstance(cause, ConnectionRefusedError):
+        # Port 443 was only assumed: see isPortError in containerd's HTTP fallback.
+        return not host.rpartition(":")[2].isdigit()
+    return isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS
+
+
+def _cause(error: Exception) -> Exception:
+    """What urllib3 made ``error`` of."""
+    if isinstance(error, Urllib3Timeout):
+        return socket.timeout()
+    inner = [argument for argument in error.args if isinstance(argument, Exception)]
+    return _cause(inner[-1]) if inner and isinstance(error, HTTPError) else error

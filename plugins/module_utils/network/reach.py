@@ -1,0 +1,69 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Which addresses may be connected to: the one place that asks the operator's ``Reach``."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any
+
+from ..errors import SourceError
+from ..policy import Address, Reach, everywhere
+
+#: What to do about a host that may not be reached.
+FORBIDDEN_HINT = "Name another server, or ask those who run this machine to allow it."
+
+
+class AddressForbidden(Exception):
+    """A host may not be connected to. The text, a clause, keeps its addresses from who asks."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"{host} may not be reached from here")
+
+
+def allowed(host: str, port: int, reach: Reach) -> list[tuple[socket.AddressFamily, Any]]:
+    """The addresses of ``host`` that ``reach`` allows: each one's family, and what ``socket.connect`` takes.
+
+    Raises ``AddressForbidden`` where there is none, ``OSError`` or ``UnicodeError`` where the name cannot
+    be resolved.
+    """
+    usable = [(family, place) for family, place, address in _resolved(host, port) if reach(address)]
+    if not usable:
+        raise AddressForbidden(host)
+    return usable
+
+
+def require(host: str, port: int, reach: Reach) -> None:
+    """Raise ``AddressForbidden`` unless each address of ``host`` may be connected to.
+
+    This is for what connects by itself, a proxy or a program, to any of them. A name that cannot be
+    resolved passes, since it may be one that only a proxy knows. What is checked is what the name means
+    now: who owns it can change that before the other asks for itself.
+    """
+    if reach is everywhere:
+        return
+    try:
+        found = _resolved(host, port)
+    except (OSError, UnicodeError):
+        return
+    if not all(reach(address) for _, _, address in found):
+        raise AddressForbidden(host)
+
+
+def check_host(host: str, port: int, reach: Reach) -> None:
+    """``require``, for a source that git fetches: raises ``SourceError`` ``address_forbidden``."""
+    try:
+        require(host, port, reach)
+    except AddressForbidden as error:
+        raise SourceError("address_forbidden", f"{error}.", hint=FORBIDDEN_HINT) from None
+
+
+def _resolved(host: str, port: int) -> list[tuple[socket.AddressFamily, Any, Address]]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(entry[0], entry[4], _address(str(entry[4][0]))) for entry in found]
+
+
+def _address(text: str) -> Address:
+    """The address of a socket; one of IPv4 that is written as IPv6 is the one of IPv4."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
