@@ -102,6 +102,8 @@ DOCUMENTS: Mapping[str, dict[str, Any]] = {
     "local tar": _document(tar={"path": "/srv/app.tar", "checksum": _FILE["checksum"], **_INSIDE}),
 }
 
+_KINDS = ("git_repo", "build_context", "dockerfile", "tar")
+
 #: The texts that no name or password can be.
 UNUSABLE = frozenset({"nul", "newline", "carriage return", "escape", "c1 control", "lone surrogate", "long"})
 _PRINTABLE = frozenset(TEXTS) - UNUSABLE - {"empty"}
@@ -111,7 +113,7 @@ _VERSION = frozenset({"right to left", "absolute", "hcl", "go template", "format
 
 #: The texts that the check of a document lets pass, by place (none elsewhere): they must do no harm later.
 ACCEPTED: Mapping[str, frozenset[str]] = {
-    **{f"source.{kind}.password": _PRINTABLE for kind in ("git_repo", "build_context", "dockerfile", "tar")},
+    **{f"source.{kind}.password": _PRINTABLE for kind in _KINDS},
     **{f"source.{kind}.username": _PRINTABLE for kind in ("git_repo", "build_context")},
     **{f"source.{kind}.username": _WITHOUT_COLON for kind in ("dockerfile", "tar")},
     **{f"source.{kind}.version": _VERSION for kind in ("git_repo", "build_context")},
@@ -136,6 +138,19 @@ ACCEPTED: Mapping[str, frozenset[str]] = {
     # The empty text is none at all.
     "custom_workdir": frozenset({"absolute", "empty"}),
 }
+
+#: The places that take an absolute path, or a ``file`` address, and name nothing on this machine by it.
+NO_PATH: frozenset[str] = frozenset(
+    {
+        *(f"source.{kind}.{name}" for kind in _KINDS for name in ("username", "password")),
+        *(f"source.{kind}.version" for kind in ("git_repo", "build_context")),
+        # Below the root of the source.
+        *(f"source.{kind}.{name}" for kind in ("git_repo", "tar") for name in _INSIDE),
+        "source.build_context.subdir",
+        *(f"target.images[0].{name}" for name in ("build_args.A", "labels.l", "annotations.a", "secrets.s")),
+        *(f"target.registry.{name}" for name in ("username", "password")),
+    }
+)
 
 
 def places(value: Any, path: Place = ()) -> Iterator[Place]:

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document import secrets
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.faults import Faults
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.secrets import (
+    read_secrets,
     reader,
     refer_to_secret,
 )
@@ -93,3 +97,48 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         read({"file": str(tmp_path)})
     with pytest.raises(ValueError, match=f"the file {binary} cannot be read: it is not UTF-8 text"):
         read({"file": str(binary)})
+
+
+def test_a_file_without_an_end_is_a_fault() -> None:
+    with pytest.raises(ValueError, match="the file /dev/zero is longer than 120000 bytes"):
+        read({"file": "/dev/zero"})
+
+
+@pytest.mark.parametrize(
+    ("size", "end", "usable"), [(120_000, "\r\n", True), (120_001, "", False), (120_003, "", False)]
+)
+def test_the_longest_secret_may_have_a_line_end(size: int, end: str, usable: bool, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"a" * size + end.encode())
+    faults = Faults()
+    refer_to_secret(faults, "password", {"file": str(file)})
+    read_secrets(faults, faults.secrets, reader())
+    assert (not faults) is usable
+    assert all("longer than 120000 " in fault for fault in faults)
+
+
+def test_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("text\n",))
+    writer.start()
+    assert read({"file": str(pipe)}) == Secret("text")
+    writer.join()
+
+
+def test_a_pipe_that_nobody_writes_to_is_a_fault_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(secrets, "_READ_SECONDS", 0.1)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"cannot be read: nothing came within 0\.1 seconds"):
+        read({"file": str(tmp_path / "pipe")})
+
+
+def test_what_was_not_read_gives_no_text_and_prints_as_a_mask() -> None:
+    faults = Faults()
+    reference = refer_to_secret(faults, "target.registry.password", "hunter2")
+    assert reference is not None
+    assert "hunter2" not in f"{reference} {reference!r} {[reference]}"
+    with pytest.raises(RuntimeError, match=r"target\.registry\.password has not been read"):
+        reference.reveal()
