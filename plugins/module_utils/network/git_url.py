@@ -12,6 +12,7 @@ from typing import Optional
 
 TRANSPORTS = ("https", "http", "ssh", "git", "file")
 
+_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)\Z", re.DOTALL)
 _HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
 _SCP = re.compile(r"(?:(?P<user>[^@/:]*)@)?(?P<host>\[[^\]/]*\]|[^/:]*):(?P<path>.*)\Z", re.DOTALL)
@@ -103,6 +104,22 @@ def transport(url: str) -> str:
     """The transport of a checked address, one of ``TRANSPORTS``."""
     match = _SCHEME.match(url)
     return match.group(1) if match else "ssh"
+
+
+def host_and_port(url: str) -> Optional[tuple[str, int]]:
+    """The host of an address and the port that git connects to, ``None`` for a local repository.
+
+    Addresses that git's configuration puts in place of a checked one are read, too.
+    """
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        match = _SCP.match(url)
+        return (match.group("host").strip("[]"), _PORTS["ssh"]) if match else None
+    if scheme.group(1) not in _PORTS:
+        return None
+    location = scheme.group(2).partition("/")[0].rpartition("@")[2]
+    host, port = _split_port(location)
+    return host.strip("[]"), int(port) if port and port.isdecimal() else _PORTS[scheme.group(1)]
 
 
 def credential_scope(url: str) -> Optional[str]:

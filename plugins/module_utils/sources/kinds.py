@@ -13,6 +13,7 @@ from typing import Any, Optional, Protocol
 
 from ..document.source import Archive, GitRepo, Source, StandaloneDockerfile
 from ..listener import Listener
+from ..policy import Reach, everywhere
 from . import memory, standalone_dockerfile
 from .archive import tar
 from .git import repository
@@ -23,7 +24,7 @@ from .workspace import Workspace
 class Kind(Protocol):
     """What a kind of source can do; ``source`` is of the type that ``KINDS`` has it under."""
 
-    def identify(self, source: Any, listener: Listener) -> Optional[Identity]:
+    def identify(self, source: Any, listener: Listener, reach: Reach) -> Optional[Identity]:
         """What can be known of the source before it is fetched, ``None`` where only fetching can tell.
 
         Asks with the document's credentials, also where it knows the answer: what is remembered of a
@@ -31,7 +32,12 @@ class Kind(Protocol):
         """
 
     def fetch(
-        self, source: Any, identity: Optional[Identity], workspace: Workspace, listener: Listener
+        self,
+        source: Any,
+        identity: Optional[Identity],
+        workspace: Workspace,
+        listener: Listener,
+        reach: Reach,
     ) -> SourceTree:
         """Put the source into ``workspace.context``; with an ``identity`` that revision of it.
 
@@ -46,24 +52,32 @@ KINDS: Mapping[type, Kind] = {
 }
 
 
-def fetch(source: Source, workspace: Workspace, listener: Listener, revision: str = "") -> SourceTree:
+def fetch(
+    source: Source,
+    workspace: Workspace,
+    listener: Listener,
+    reach: Reach = everywhere,
+    revision: str = "",
+) -> SourceTree:
     """Fetch the source into ``workspace``; ``listener`` gets short plain lines.
 
-    A ``revision`` that ``fetch_unless_known`` gave is taken, whatever the source's version means by
-    now. Raises ``SourceError``.
+    ``reach`` says to which addresses to connect. A ``revision`` that ``fetch_unless_known`` gave is
+    taken, whatever the source's version means by now. Raises ``SourceError``.
     """
     identity = Identity(revision) if revision else None
-    return KINDS[type(source)].fetch(source, identity, workspace, listener)
+    return KINDS[type(source)].fetch(source, identity, workspace, listener, reach)
 
 
-def fetch_unless_known(source: Source, workspace: Workspace, listener: Listener) -> SourceTree:
+def fetch_unless_known(
+    source: Source, workspace: Workspace, listener: Listener, reach: Reach = everywhere
+) -> SourceTree:
     """As ``fetch``, but fetch nothing where an earlier run remembered all that a plan needs.
 
     What is fetched has a name to be remembered by, unless a warning goes with it, which would not be
     told again. Raises ``SourceError``.
     """
     kind = KINDS[type(source)]
-    identity = kind.identify(source, listener)
+    identity = kind.identify(source, listener, reach)
     name = memory.key(*identity.made_of) if identity and identity.made_of else ""
     known = memory.recall(name) if name else None
     if identity and known:
@@ -71,7 +85,7 @@ def fetch_unless_known(source: Source, workspace: Workspace, listener: Listener)
         return SourceTree(
             "", "", "", identity.revision, known.committed_at, identity.url, memory=name, known=known
         )
-    tree = kind.fetch(source, identity, workspace, listener)
+    tree = kind.fetch(source, identity, workspace, listener, reach)
     # Between the two questions somebody may have pushed.
     remembered = identity and tree.revision == identity.revision and not tree.warnings
     return replace(tree, memory=name if remembered else "")

@@ -14,6 +14,7 @@ from typing import Optional
 from ...document.source import Archive
 from ...errors import SourceError
 from ...listener import Listener
+from ...policy import Reach
 from ..download import login_warning, opened, patiently
 from ..locate import find_context, find_dockerfile
 from ..tree import Identity, SourceTree
@@ -24,13 +25,17 @@ from .unpack import unpack
 _KIND = "archive"
 
 
-def identify(source: Archive, listener: Listener) -> Optional[Identity]:
+def identify(source: Archive, listener: Listener, reach: Reach) -> Optional[Identity]:
     """``None``: an archive is told by the digest of all of it."""
     return None
 
 
 def fetch(
-    source: Archive, identity: Optional[Identity], workspace: Workspace, listener: Listener
+    source: Archive,
+    identity: Optional[Identity],
+    workspace: Workspace,
+    listener: Listener,
+    reach: Reach,
 ) -> SourceTree:
     """Unpack the archive into ``workspace.context``.
 
@@ -41,7 +46,7 @@ def fetch(
 
     def once() -> tuple[str, int]:
         workspace.empty()
-        with opened(source.file) as body, decompressed(body) as content:
+        with opened(source.file, reach) as body, decompressed(body) as content:
             newest = unpack(content, body, workspace.context)
             return body.finish(), newest
 

@@ -128,6 +128,7 @@ class Checkout:
         wants: tuple[str, ...] = (f"+{found.want}:{_SOURCE}",)
         while True:
             result = self._git.ask(
+                url,
                 ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *depth, "--", url, *wants],
                 what,
                 Place(git_dir),
@@ -160,6 +161,7 @@ class Checkout:
         self._listener.line(f"looking for the commit {version} in all branches and tags")
         git_dir = self._init(version, what)
         self._git.ask(
+            url,
             [
                 "fetch",
                 "--quiet",
@@ -199,6 +201,7 @@ class Checkout:
         self._check_lfs_configuration(git_dir, work_tree, what)
         self._listener.line(f"fetching large files of {what}")
         result = self._git.ask(
+            url,
             ["lfs", "pull"],
             what,
             Place(git_dir, work_tree, (*_LFS_ON, ("remote.origin.url", url))),
@@ -223,6 +226,7 @@ class Checkout:
             name, _, value = entry.partition("\n")
             if name.endswith("url"):
                 self._check_address(value, f"The address of the large files of {what}")
+                self._git.check_reach(value)
 
     def _check_address(self, url: str, subject: str) -> None:
         reason = ""

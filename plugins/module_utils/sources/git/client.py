@@ -9,6 +9,10 @@ and Gitea take like any other.
 
 The user's configuration stays in effect (proxy, CA, insteadOf) but for what could ask, run
 a program, store a credential, or use one that the document does not name.
+
+Where the operator forbids addresses, the host of each address that git is given is asked for first,
+and git follows no redirect, since it would ask nobody. What Git LFS is told by a server that may be
+asked is beyond this: it fetches large files from wherever that server says.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ from ...document.source import GitRepo
 from ...errors import SourceError
 from ...listener import Listener
 from ...network import git_url
+from ...network.reach import check_host
+from ...policy import Reach, everywhere
 from ...retry import Patience
 from ...secret import redact
 from .messages import PassingError, explain
@@ -58,6 +64,8 @@ _CONFIGURATION = (
     ("advice.detachedHead", "false"),
 )
 
+_NO_REDIRECTS = (("http.followRedirects", "false"),)
+
 # A constant text: the values come from the environment, never from this line.
 _HELPER = (
     '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" '
@@ -78,18 +86,22 @@ class Git:
     """git for one document's repository: its credentials, its key, its transports.
 
     ``transports`` are those that may be used (``git_url.TRANSPORTS``); ``listener`` gets a
-    plain line when something is tried again. Raises ``SourceError``: ``git_missing``,
-    ``ssh_key_unusable``, ``git_unauthorized`` for a credential that git cannot take.
+    plain line when something is tried again; ``reach`` says to which addresses git may connect.
+    Raises ``SourceError``: ``git_missing``, ``ssh_key_unusable``, ``git_unauthorized`` for a
+    credential that git cannot take.
     """
 
-    def __init__(self, repo: GitRepo, listener: Listener) -> None:
+    def __init__(self, repo: GitRepo, listener: Listener, reach: Reach) -> None:
         self.repo = repo
+        self._reach = reach
         self.transports = tuple(
             name for name in git_url.TRANSPORTS if name != "file" or git_url.transport(repo.url) == "file"
         )
         self._listener = listener
         self._local = _environment(self.transports)
         self._remote = _with_access(self._local, repo)
+        if reach is not everywhere:
+            self._remote = _with_config(self._remote, _NO_REDIRECTS)
         self._require()
 
     def run(self, arguments: Sequence[str], what: str, place: Place) -> str:
@@ -99,8 +111,18 @@ class Git:
             raise explain(self._clean(result.stderr), what)
         return result.stdout
 
+    def check_reach(self, url: str) -> None:
+        """Raise ``SourceError`` ``address_forbidden`` where git may not connect to the host of ``url``."""
+        if self._reach is everywhere:
+            return
+        asked = self._call(["ls-remote", "--get-url", "--", url], self._local, Place()).stdout.strip()
+        place = git_url.host_and_port(asked)
+        if place is not None:
+            check_host(*place, self._reach)
+
     def ask(
         self,
+        url: str,
         arguments: Sequence[str],
         what: str,
         place: Place,
@@ -108,13 +130,14 @@ class Git:
         timeout: float = _FETCH_TIMEOUT_SECONDS,
         expected: str = "",
     ) -> process.Result:
-        """Run git where it talks to a server; a temporary failure is tried again with growing pauses.
+        """Run git where it talks to the server of ``url``; a failure that may pass is tried again.
 
         A failure whose message fits the pattern ``expected`` is returned for the caller to
         judge, every other one raises ``SourceError``. ``timeout`` is in seconds.
         """
 
         def once() -> process.Result:
+            self.check_reach(url)
             result = self._call(arguments, self._remote, place, timeout)
             if result.status == 0 or (expected and re.search(expected, result.stderr)):
                 return result
@@ -136,7 +159,11 @@ class Git:
     def list_references(self, url: str, options: Sequence[str], what: str) -> str:
         """The output of ``git ls-remote``. Raises ``SourceError``."""
         return self.ask(
-            ["ls-remote", "--quiet", *options, "--", url], what, Place(), timeout=_ASK_TIMEOUT_SECONDS
+            url,
+            ["ls-remote", "--quiet", *options, "--", url],
+            what,
+            Place(),
+            timeout=_ASK_TIMEOUT_SECONDS,
         ).stdout
 
     def has_lfs(self) -> bool:

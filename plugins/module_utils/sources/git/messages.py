@@ -110,6 +110,12 @@ _RULES = (
         again=True,
     ),
     _rule(
+        r"returned error: 30[12378]|unable to update url base from redirection",
+        "git_failed",
+        "The server redirects {what} to another address, which is not followed.",
+        "Give the address that it redirects to.",
+    ),
+    _rule(
         r"transport '.*' not allowed",
         "git_failed",
         "git's configuration leads {what} to a transport that is not allowed here.",

@@ -5,6 +5,7 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.git_url import (
     check_url,
     credential_scope,
+    host_and_port,
     join,
     transport,
 )
@@ -89,6 +90,28 @@ def test_a_credential_in_an_address_is_refused_and_not_repeated(url: str) -> Non
     with pytest.raises(ValueError, match=r".") as refused:
         check_url(url)
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://github.com/team/app.git", ("github.com", 443)),
+        ("http://localhost:8080/app", ("localhost", 8080)),
+        ("ssh://git@host.example:2222/team/app", ("host.example", 2222)),
+        ("ssh://git@[::1]/app", ("::1", 22)),
+        ("git@[::1]:team/app.git", ("::1", 22)),
+        ("git://host/app", ("host", 9418)),
+        ("git@github.com:team/app.git", ("github.com", 22)),
+        ("https://user:pass@word@proxy.example/app", ("proxy.example", 443)),
+        ("file:///srv/my repositories/app", None),
+        ("/srv/app", None),
+        ("./team:app", None),
+    ],
+)
+def test_the_host_and_the_port_of_an_address_are_those_that_git_connects_to(
+    url: str, expected: tuple[str, int] | None
+) -> None:
+    assert host_and_port(url) == expected
 
 
 def test_a_password_is_for_its_scheme_host_and_port() -> None:

@@ -3,12 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Optional, get_args
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import Source
-from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines, Listener
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import (
+    Archive,
+    GitRepo,
+    RemoteFile,
+    Source,
+    StandaloneDockerfile,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT, Lines, Listener
+from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Reach
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds, memory
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import (
     Identity,
@@ -16,6 +26,8 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tre
     SourceTree,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
+
+from tests.support.files import file_server
 
 KNOWN = Known("FROM scratch\n", "Dockerfile", "sha256:x", 7)
 
@@ -35,11 +47,16 @@ class Buckets:
     identity: Optional[Identity]
     fetched: list[Optional[Identity]] = field(default_factory=list)
 
-    def identify(self, source: Bucket, listener: Listener) -> Optional[Identity]:
+    def identify(self, source: Bucket, listener: Listener, reach: Reach) -> Optional[Identity]:
         return self.identity
 
     def fetch(
-        self, source: Bucket, identity: Optional[Identity], workspace: Workspace, listener: Listener
+        self,
+        source: Bucket,
+        identity: Optional[Identity],
+        workspace: Workspace,
+        listener: Listener,
+        reach: Reach,
     ) -> SourceTree:
         self.fetched.append(identity)
         return self.tree
@@ -67,6 +84,21 @@ def test_each_type_of_source_has_its_kind() -> None:
     assert set(kinds.KINDS) == set(get_args(Source))
 
 
+@pytest.mark.parametrize(
+    "named",
+    [GitRepo, lambda url: StandaloneDockerfile(RemoteFile(url)), lambda url: Archive(RemoteFile(url))],
+)
+def test_no_kind_connects_to_an_address_that_the_operator_forbids(
+    workspace: Workspace, tmp_path: Path, named: Callable[[str], Source]
+) -> None:
+    with file_server(tmp_path) as server:
+        for fetch in (kinds.fetch, kinds.fetch_unless_known):
+            with pytest.raises(SourceError) as caught:
+                fetch(named(f"{server.url}/app"), workspace, SILENT, lambda address: not address.is_loopback)
+            assert (caught.value.code, caught.value.retryable) == ("address_forbidden", False)
+        assert server.requests == []
+
+
 def test_a_revision_that_an_earlier_run_remembered_is_not_fetched(
     buckets: Buckets, workspace: Workspace
 ) -> None:
@@ -85,7 +117,7 @@ def test_a_fetch_that_was_asked_for_fetches_what_is_remembered(
     fetch_lazily(workspace)
     source: Any = Bucket()
     assert kinds.fetch(source, workspace, Lines(print)).memory == ""
-    kinds.fetch(source, workspace, Lines(print), "r1")
+    kinds.fetch(source, workspace, Lines(print), revision="r1")
     assert buckets.fetched == [buckets.identity, None, Identity("r1")]
 
 
