@@ -14,11 +14,15 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
     fetch_source,
     remove_source,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Reach, everywhere
 
 
-def carry_out(document: Document, listener: Listener, *, plan_only: bool = False) -> Report:
-    """Build the images of ``document``, whose secrets were read, or only plan them.
+def carry_out(
+    document: Document, listener: Listener, *, plan_only: bool = False, reach: Reach = everywhere
+) -> Report:
+    """Build the images of ``document``, which was accepted, or only plan them.
 
+    ``reach`` says which addresses may be connected to.
     Raises ``BuilderError`` where nothing could be built; an image's own failure is in the report.
     """
     options = document.options
@@ -29,6 +33,6 @@ def carry_out(document: Document, listener: Listener, *, plan_only: bool = False
         for warning in fetched.tree.warnings:
             listener.line(f"warning: {warning}")
         place = InWorkspace(fetched.workspace, document.source)
-        return build_images(document.target, options, place, listener, plan_only=plan_only)
+        return build_images(document.target, options, place, listener, plan_only=plan_only, reach=reach)
     finally:
         remove_source(fetched.workspace)

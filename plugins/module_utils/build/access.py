@@ -10,6 +10,7 @@ from typing import Any, Optional
 from ..docker_config import read_user_config
 from ..document.target import RegistryAccount
 from ..engine.find import Engine
+from ..policy import Reach, everywhere
 from ..registry.client import Registry
 from ..registry.credentials import Credentials, Login
 from ..registry.hosts import RegistryHosts
@@ -18,20 +19,26 @@ from ..secret import Secret
 
 @dataclass(frozen=True)
 class Access:
-    """The document's ``logins`` by host, the user's Docker configuration, and all ``secrets`` to hide."""
+    """The document's ``logins`` by host, the user's Docker configuration, and all ``secrets`` to hide.
+
+    ``reach`` says which addresses may be connected to.
+    """
 
     logins: Mapping[str, Login]
     user_config: Mapping[str, Any]
     secrets: tuple[Secret, ...]
+    reach: Reach = everywhere
 
     @classmethod
-    def of(cls, account: RegistryAccount, secrets: tuple[Secret, ...] = ()) -> Access:
+    def of(
+        cls, account: RegistryAccount, secrets: tuple[Secret, ...] = (), reach: Reach = everywhere
+    ) -> Access:
         """Access for the account of a document; ``secrets`` are what else must be hidden."""
         logins = {}
         if account.username and account.password:
             logins[account.host] = Login(account.username, account.password)
             secrets = (*secrets, account.password)
-        return cls(logins, read_user_config(), secrets)
+        return cls(logins, read_user_config(), secrets, reach)
 
     def registry(self, engine: Optional[Engine], retry_for: float = 60.0) -> Registry:
         """A client that sees registries as ``engine`` does, or as an engine with default settings.
@@ -40,5 +47,8 @@ class Access:
         """
         config = engine.info.get("RegistryConfig") if engine else None
         return Registry(
-            RegistryHosts.from_engine(config), Credentials(self.logins, self.user_config), retry_for=retry_for
+            RegistryHosts.from_engine(config),
+            Credentials(self.logins, self.user_config),
+            retry_for=retry_for,
+            reach=self.reach,
         )

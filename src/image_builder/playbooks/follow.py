@@ -8,23 +8,31 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 30.0
 
 
+@dataclass(frozen=True)
+class Program:
+    """A program to run: its arguments, the whole environment, and its working folder."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: Path
+
+
 def run(
-    argv: Sequence[str],
+    program: Program,
     *,
-    env: Mapping[str, str],
-    cwd: Path,
     log: Path,
     followed: Path,
     show: Callable[[str], None],
     idle: Callable[[], None] = lambda: None,
 ) -> int:
-    """Run ``argv``, its output going to ``log``, and give ``show`` each line that appears in ``followed``.
+    """Run ``program``, its output going to ``log``, and give ``show`` each line that appears in ``followed``.
 
     ``idle`` is called when some time has passed without a line.
     Returns the exit status. Whatever ends this call, such as ``Cancelled``, the program and
@@ -33,9 +41,9 @@ def run(
     followed.touch()
     with log.open("wb") as output, followed.open(encoding="utf-8", errors="replace") as lines:
         child = subprocess.Popen(
-            list(argv),
-            env=dict(env),
-            cwd=cwd,
+            list(program.argv),
+            env=dict(program.env),
+            cwd=program.cwd,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

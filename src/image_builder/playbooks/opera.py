@@ -33,18 +33,13 @@ def deploy(inputs: Path, scratch: Path, show: Callable[[str], None]) -> Outcome:
     instance = scratch / "instance"
     instance.mkdir()
     named_files = {"IMAGE_BUILDER_PROGRESS": str(progress), "IMAGE_BUILDER_RESULT": str(result)}
-    status = follow.run(
-        [
-            *program("opera"),
-            *("deploy", "--instance-path", str(instance), "--inputs", str(inputs.absolute())),
-            "docker_image_definition.yaml",
-        ],
-        env=environment(scratch) | named_files,
-        cwd=ROOT,
-        log=log,
-        followed=progress,
-        show=show,
-    )
+    argv = [
+        *program("opera"),
+        *("deploy", "--instance-path", str(instance), "--inputs", str(inputs.absolute())),
+        "docker_image_definition.yaml",
+    ]
+    opera = follow.Program(argv, environment(scratch) | named_files, ROOT)
+    status = follow.run(opera, log=log, followed=progress, show=show)
     found = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
     error = ""
     if status:

@@ -108,11 +108,13 @@ def _run_playbook(name: str, code: str, failure: str, scratch: Path, show: Calla
     tasks = Tasks(show)
     try:
         status = follow.run(
-            [*playbook, f"sodalite.image_builder.{name}"],
-            # Without the skipped ones, Ansible would name each task only when it has ended.
-            env=blueprint.environment(scratch)
-            | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1"},
-            cwd=scratch,
+            follow.Program(
+                [*playbook, f"sodalite.image_builder.{name}"],
+                # Without the skipped ones, Ansible would name each task only when it has ended.
+                blueprint.environment(scratch)
+                | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1"},
+                scratch,
+            ),
             log=log,
             followed=log,
             show=tasks.take,

@@ -14,13 +14,13 @@ from image_builder.playbooks import follow
 
 def run(program: str, folder: Path, **changes: Any) -> int:
     settings: dict[str, Any] = {
-        "env": {**os.environ, "FOLLOWED": str(folder / "progress")},
-        "cwd": folder,
         "log": folder / "log",
         "followed": folder / "progress",
         "show": lambda line: None,
     }
-    return follow.run([sys.executable, "-c", program], **{**settings, **changes})
+    environment = {**os.environ, "FOLLOWED": str(folder / "progress")}
+    started = follow.Program([sys.executable, "-c", program], environment, folder)
+    return follow.run(started, **{**settings, **changes})
 
 
 def test_lines_are_shown_while_the_program_runs_and_its_status_is_returned(tmp_path: Path) -> None:
