@@ -8,11 +8,12 @@ end cancels the work, in environment variables (see the action plugins).
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from .errors import BuilderError, from_os_error
 from .listener import Lines, Listener
@@ -33,7 +34,7 @@ def opened(module: AnsibleModule, phase: str = BuilderError.phase) -> Iterator[L
     """Do a module's work inside: gives the listener that writes progress to the file, line by line.
 
     A ``BuilderError`` ends the module with ``msg`` and the structured ``error``, redacted. ``phase`` is that
-    of errors of the operating system.
+    of errors of the operating system. Without the docker package it ends with Ansible's sentence for that.
     """
     watched = [int(word) for word in os.environ.get("IMAGE_BUILDER_WATCHED", "").split()]
     path = os.environ.get("IMAGE_BUILDER_PROGRESS")
@@ -52,6 +53,9 @@ def opened(module: AnsibleModule, phase: str = BuilderError.phase) -> Iterator[L
             yield Lines(write)
     except BuilderError as error:
         module.fail_json(msg=str(error), error=error.to_dict())
+    except ImportError:
+        # One of its own is missing only where the package itself is, or is too old for this Python.
+        module.fail_json(msg=missing_required_lib("docker"), exception=traceback.format_exc())
     except OSError as error:
         explained = from_os_error(error, phase)
         module.fail_json(msg=str(explained), error=explained.to_dict())

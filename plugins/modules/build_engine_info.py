@@ -69,11 +69,11 @@ docker_host:
   returned: always
   type: str
 docker_cli:
-  description: Its client.
+  description: Its client, or nothing where the machine has none; only people need it.
   returned: always
   type: str
 buildx:
-  description: Its buildx, or nothing where it is a plugin that the client finds by itself.
+  description: Its buildx.
   returned: always
   type: str
 version:
@@ -102,15 +102,16 @@ platforms:
   returned: always
   type: list
   elements: str
+error:
+  description: The error for programs, with code, message and hint.
+  returned: failure
+  type: dict
 """
 
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.engine import emulation
-from ..module_utils.machine import engine_choice as build_engine
-from ..module_utils.machine import free_network
+from ..module_utils.machine import engine_choice, free_network
+from ..module_utils.module_run import AnsibleModule, opened
 
 
 def main() -> None:
@@ -122,13 +123,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    try:
-        engine = build_engine.find(module.params["name"], module.params["mode"])
-        platforms = build_engine.platforms(engine, module.params["platforms"], emulation.runnable)
-    except build_engine.EngineMissing as error:
-        module.fail_json(msg=str(error))
-    network = free_network.network_for(Path(f"/opt/{module.params['name']}/etc/daemon.json"))
-    module.exit_json(changed=False, platforms=platforms, network=network, **engine.as_result())
+    given = module.params
+    with opened(module, "machine"):
+        found = engine_choice.result(given["name"], given["mode"], given["platforms"])
+        network = free_network.network_for(Path(f"/opt/{given['name']}/etc/daemon.json"))
+        module.exit_json(changed=False, network=network, **found)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import ask, buildx, endpoint
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import Endpoint
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import EngineError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 
@@ -66,8 +68,8 @@ def test_the_private_engine_is_found_where_the_machine_has_none(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DOCKER_HOST")
-    monkeypatch.setattr(engines, "_DEFAULT_SOCKET", "/nonexistent/docker.sock")
-    monkeypatch.setattr(engines, "PRIVATE_SOCKET", engine.docker_host)
+    monkeypatch.setattr(endpoint, "DEFAULT_SOCKET", "/nonexistent/docker.sock")
+    monkeypatch.setattr(endpoint, "PRIVATE_SOCKET", engine.docker_host)
     assert engines.find().docker_host == engine.docker_host
 
 
@@ -77,13 +79,13 @@ def test_the_private_engine_is_found_where_the_machines_own_does_not_answer(
     monkeypatch.delenv("DOCKER_HOST")
     (home / ".docker").mkdir()
     (home / ".docker" / "config.json").write_text('{"currentContext": "no-such"}', encoding="utf-8")
-    monkeypatch.setattr(engines, "PRIVATE_SOCKET", engine.docker_host)
+    monkeypatch.setattr(endpoint, "PRIVATE_SOCKET", engine.docker_host)
     assert engines.find().docker_host == engine.docker_host
 
 
 def test_an_engine_that_never_answers_is_given_up(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", silent)
-    monkeypatch.setattr(engines, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(ask, "ANSWER_SECONDS", 1.0)
     with pytest.raises(EngineError, match=rf"{silent}: no answer within 1 seconds?") as caught:
         engines.find()
     assert caught.value.code == "no_engine"
@@ -125,26 +127,35 @@ def test_a_builder_rewrites_timestamps_by_the_versions_that_it_tells(
     program.write_text(f'#!/bin/sh\ncase "$*" in\n{cases}*) exit 1 ;;\nesac\n', encoding="utf-8")
     program.chmod(0o755)
     found = engines.Engine(
-        "unix:///nonexistent", str(program), builder, {"ServerVersion": server}, Platform("linux", "amd64")
+        Endpoint("unix:///nonexistent"),
+        str(program),
+        builder,
+        {"ServerVersion": server},
+        Platform("linux", "amd64"),
     )
     assert engines.rewrites_timestamps(found) is rewrites
 
 
-@pytest.mark.parametrize("missing", ["docker", "docker-buildx"])
-def test_without_its_programs_there_is_no_engine(
-    missing: str, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    others = {"docker": program("docker"), "docker-buildx": engine.buildx}
-    del others[missing]
-    for name, path in others.items():
-        (tmp_path / name).symlink_to(path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(engines, "PRIVATE_PREFIX", "/nonexistent")
-    monkeypatch.setattr(engines, "_PLUGIN_FOLDERS", ())
+def test_without_buildx_there_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(buildx, "PRIVATE_PREFIX", "/nonexistent")
+    monkeypatch.setattr(buildx, "_PLUGIN_FOLDERS", ())
     with pytest.raises(EngineError, match="is missing") as caught:
         engines.find()
     assert caught.value.code == "no_engine"
-    assert ("the docker command" if missing == "docker" else "the buildx plugin") in str(caught.value)
+    assert "the buildx plugin" in str(caught.value)
+
+
+def test_the_docker_command_is_not_needed(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "docker-buildx").symlink_to(engine.buildx)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(buildx, "PRIVATE_PREFIX", "/nonexistent")
+    monkeypatch.setattr(buildx, "_PLUGIN_FOLDERS", ())
+    found = engines.find()
+    assert found.docker_host == engine.docker_host
+    assert Platform("linux", "amd64") in engines.runnable(found)
 
 
 def test_a_plugin_in_the_users_folder_is_found(engine: Engine, home: Path) -> None:

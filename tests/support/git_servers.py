@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import ssl
 import subprocess
 import time
@@ -26,6 +25,7 @@ from urllib.parse import urlsplit
 
 from tests.support.background_server import in_background
 from tests.support.registry import free_port, make_certificate
+from tests.support.ssh_server import running, ssh_server
 
 # Servers know nothing of the configuration of whoever runs the tests.
 _ENVIRONMENT = {
@@ -238,38 +238,15 @@ def ssh_git_server(
 
     The key may only run git's server programs. Without ``protocol_v2`` it is an old server.
     """
-    site.mkdir(parents=True, exist_ok=True)
-    port = free_port(host)
-    for name in ("host_key", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(site / name)], check=True)
-    (site / "known_hosts").write_text(
-        f"[{host}]:{port} {(site / 'host_key.pub').read_text()}", encoding="utf-8"
-    )
     settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in _ENVIRONMENT.items())
-    shell = site / "serve"
-    shell.write_text(
-        f'#!/bin/sh\nexec env {settings} git shell -c "$SSH_ORIGINAL_COMMAND"\n', encoding="utf-8"
-    )
-    shell.chmod(0o700)
-    authorized = f'restrict,command="{shell}" {(site / "key.pub").read_text()}'
-    (site / "authorized_keys").write_text(authorized, encoding="utf-8")
-    lines = [
-        f"Port {port}",
-        f"ListenAddress {host}",
-        f"HostKey {site / 'host_key'}",
-        f"PidFile {site / 'sshd.pid'}",
-        f"AuthorizedKeysFile {site / 'authorized_keys'}",
-        "StrictModes no",
-        "UsePAM no",
-        "PasswordAuthentication no",
-        "PermitRootLogin yes",
-        f"AcceptEnv {'GIT_PROTOCOL' if protocol_v2 else 'NOTHING'}",
-    ]
-    (site / "sshd_config").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd wants its empty directory
-    arguments = ["/usr/sbin/sshd", "-D", "-e", "-f", str(site / "sshd_config")]
-    with _running(arguments, host, port, site / "sshd.log"):
-        yield SshGitServer(f"ssh://{getuser()}@{host}:{port}{folder}", site / "key", site / "known_hosts")
+    with ssh_server(
+        site,
+        f'env {settings} git shell -c "$SSH_ORIGINAL_COMMAND"',
+        host=host,
+        variables=("GIT_PROTOCOL",) if protocol_v2 else (),
+    ) as server:
+        url = f"ssh://{getuser()}@{host}:{server.port}{folder}"
+        yield SshGitServer(url, server.key, server.known_hosts)
 
 
 @contextmanager
@@ -277,37 +254,6 @@ def git_daemon(folder: Path, *, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve ``folder`` by git's own daemon; yields its URL."""
     port = free_port(host)
     arguments = ["git", "daemon", "--export-all", "--reuseaddr", f"--listen={host}", f"--port={port}"]
-    with _running([*arguments, f"--base-path={folder}", str(folder)], host, port, folder / "daemon.log"):
+    arguments += [f"--base-path={folder}", str(folder)]
+    with running(arguments, host, port, folder / "daemon.log", _ENVIRONMENT):
         yield f"git://{host}:{port}"
-
-
-@contextmanager
-def _running(arguments: list[str], host: str, port: int, log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            arguments,
-            env=_ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        deadline = time.monotonic() + 20
-        while not _listens(host, port):
-            assert server.poll() is None, f"{arguments[0]} did not start: {log.read_text(errors='replace')}"
-            assert time.monotonic() < deadline, f"{arguments[0]} does not listen"
-            time.sleep(0.05)
-        yield
-    finally:
-        # git starts its daemon as a child of its own.
-        os.killpg(server.pid, 15)
-        server.wait(10)
-
-
-def _listens(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=1):
-            return True
-    except OSError:
-        return False

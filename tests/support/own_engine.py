@@ -9,9 +9,10 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.machine import debian_archive, processes
 from ansible_collections.sodalite.image_builder.plugins.module_utils.machine.free_network import network_for
@@ -32,12 +33,15 @@ class OwnEngine:
     ``engine`` is what tests build with; it stands while the engine is killed and started again.
     """
 
-    def __init__(self, data: Path, programs: Path, buildx: Path, registry: str) -> None:
+    def __init__(
+        self, data: Path, programs: Path, buildx: Path, registry: str, tcp: Mapping[str, object]
+    ) -> None:
         # In a network interface's 15 characters; a socket's path has 107, too few for pytest's folders.
         self._name = f"ibt-{uuid.uuid4().hex[:8]}"
         self._data = data
         self._run = Path("/run", self._name)
         self._programs = programs
+        self._tcp = tcp
         self._log = data / "dockerd.log"
         self._command = [str(programs / "usr/sbin/dockerd"), "--config-file", str(self._run / "daemon.json")]
         self.engine = Engine(f"unix://{self._run}/docker.sock", str(buildx), registry)
@@ -94,7 +98,6 @@ class OwnEngine:
             "data-root": str(self._data / "root"),
             "exec-root": str(self._run),
             "pidfile": str(self._run / "docker.pid"),
-            "hosts": [f"unix://{self._run}/docker.sock"],
             "group": "root",
             "bridge": self._name,
             "iptables": False,
@@ -104,6 +107,8 @@ class OwnEngine:
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "features": {"containerd-snapshotter": True},
             "registry-mirrors": [f"http://{self.engine.registry}"],
+            **self._tcp,
+            "hosts": [self.engine.docker_host, *self._tcp.get("hosts", ())],
         }
 
     def _answers(self) -> bool:
@@ -120,14 +125,20 @@ class OwnEngine:
 
 @contextmanager
 def own_engine(
-    data: Path, registry: str, *, programs: Path = PREFIX, buildx: Path | None = None
+    data: Path,
+    registry: str,
+    *,
+    programs: Path = PREFIX,
+    buildx: Path | None = None,
+    tcp: Mapping[str, list[str] | str | bool] = MappingProxyType({}),
 ) -> Iterator[OwnEngine]:
     """Run an engine with an empty store in the new folder ``data``, for the length of the block.
 
     ``programs`` is the folder that its packages are unpacked in, the site's private engine's unless
     told otherwise; ``buildx`` can be of another one. ``registry`` (``host:port``) mirrors Docker Hub.
+    ``tcp`` are dockerd's settings for being asked otherwise than by its socket: more ``hosts``, and TLS.
     """
-    own = OwnEngine(data, programs, buildx or programs / PLUGIN, registry)
+    own = OwnEngine(data, programs, buildx or programs / PLUGIN, registry, tcp)
     own.make()
     try:
         own.start()

@@ -24,6 +24,8 @@ from tests.support.engine import program
 
 DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 
+_CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -148,21 +150,32 @@ def trusted_by_docker(address: str, ca: Path) -> Iterator[None]:
 
 def make_certificate(folder: Path, host: str) -> None:
     """Make a CA (``ca.crt``) and a certificate of it (``server.crt``, ``server.key``) in ``folder``."""
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     (folder / "extensions").write_text(f"subjectAltName=IP:{host}\n", encoding="utf-8")
-    openssl(
-        *("req", "-x509", *curve, "-days", "2", "-subj", "/CN=image-builder tests"),
+    _openssl(
+        folder,
+        *("req", "-x509", *_CURVE, "-days", "2", "-subj", "/CN=image-builder tests"),
         *("-addext", "keyUsage=critical,keyCertSign", "-keyout", "ca.key", "-out", "ca.crt"),
     )
-    openssl("req", *curve, "-subj", f"/CN={host}", "-keyout", "server.key", "-out", "server.csr")
-    openssl(
-        *("x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
-        *("-days", "2", "-extfile", "extensions", "-out", "server.crt"),
+    _make_signed(folder, host, "server.crt", "server.key")
+
+
+def make_client_certificate(folder: Path) -> None:
+    """Make a client's certificate (``cert.pem``, ``key.pem``) of the CA that lies in ``folder``."""
+    (folder / "extensions").write_text("extendedKeyUsage=clientAuth\n", encoding="utf-8")
+    _make_signed(folder, "client", "cert.pem", "key.pem")
+
+
+def _make_signed(folder: Path, subject: str, certificate: str, key: str) -> None:
+    _openssl(folder, "req", *_CURVE, "-subj", f"/CN={subject}", "-keyout", key, "-out", "request")
+    _openssl(
+        folder,
+        *("x509", "-req", "-in", "request", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"),
+        *("-days", "2", "-extfile", "extensions", "-out", certificate),
     )
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
 
 def _wait_until_ready(made: Registry, server: subprocess.Popen[bytes], log: Path) -> None:

@@ -285,7 +285,7 @@ class _Attempt:
         hidden = [*secrets(targets), *self._access.secrets]
         reader = Reader(names, _Redacting(self._listener, hidden))
         argv = [
-            self._plan.engine.buildx,
+            *self._plan.engine.command,
             "bake",
             *(["--builder", builder] if builder else []),
             "--file",
@@ -379,8 +379,6 @@ class _Attempt:
         own = os.path.join(self._folder, "docker")
         os.mkdir(own, 0o700)
         config = docker_config(self._access.logins, self._access.user_config)
-        if not engine.docker_host and self._access.user_config.get("currentContext"):
-            config["currentContext"] = self._access.user_config["currentContext"]
         contexts = os.path.join(user, "contexts")
         if os.path.isdir(contexts):
             os.symlink(contexts, os.path.join(own, "contexts"))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.buildx import PRIVATE_PREFIX
 from rich.console import Console
 
 from image_builder.commands.arguments import AsJson
@@ -72,9 +73,9 @@ def env() -> None:
     """
     with explained():
         engine = engines.find()
-        variables = {"DOCKER_HOST": engine.docker_host, "BUILDX_BUILDER": engine.builder}
+        variables = {**engine.endpoint.variables(), "BUILDX_BUILDER": engine.builder}
         for name, value in variables.items():
             if value:
                 typer.echo(f"export {name}={shlex.quote(value)}")
         if shutil.which("docker") is None:
-            typer.echo(f'export PATH="$PATH":{shlex.quote(engines.PRIVATE_PREFIX)}/usr/bin')
+            typer.echo(f'export PATH="$PATH":{shlex.quote(PRIVATE_PREFIX)}/usr/bin')

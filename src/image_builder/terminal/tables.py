@@ -158,7 +158,7 @@ def show_engine(console: Console, found: Mapping[str, Any]) -> None:
     """Print which engine was found and what it can do (see ``image-builder engine status --json``)."""
     rows = [
         ("engine", f"Docker Engine {found['version']}"),
-        ("endpoint", found["docker_host"] or "as the docker command is set"),
+        ("endpoint", found["docker_host"]),
         ("builder", found["builder"] or "the engine's own"),
         ("buildx", found["buildx"]),
         ("native", found["native"]),

@@ -1,0 +1,129 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Where an engine may be reached: ``DOCKER_HOST``, Docker contexts, the sockets of this machine.
+
+Source of the rules: docker/cli ``cli/command/cli.go``, ``cli/flags/options.go`` and ``cli/context``.
+The docker package reads contexts otherwise: without a config.json it looks for them in the working
+directory, it passes over ``DOCKER_CONTEXT``, and it forgets TLS where one of three files is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Callable, Optional
+
+from ..docker_config import docker_config_folder, read_user_config
+from ..errors import EngineError
+
+PRIVATE_NAME = "image-builder"
+PRIVATE_SOCKET = f"unix:///run/{PRIVATE_NAME}/docker.sock"
+DEFAULT_SOCKET = "/var/run/docker.sock"
+#: The variables that lead Docker's programs to an engine.
+VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
+_TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """The files that TLS with an engine takes, in ``folder`` under Docker's names; each may be missing.
+
+    Without ``verify`` any engine is trusted.
+    """
+
+    folder: str
+    verify: bool
+
+    def file(self, name: str) -> Optional[str]:
+        """The path of ``ca.pem``, ``cert.pem`` or ``key.pem``, or ``None`` where there is none."""
+        path = os.path.join(self.folder, name)
+        return path if os.path.isfile(path) else None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An engine's address as ``DOCKER_HOST`` has it, with what TLS takes, and the context that names them."""
+
+    url: str
+    tls: Optional[Tls] = None
+    context: str = ""
+
+    def __str__(self) -> str:
+        # A password has no place in it, but may stand there all the same.
+        url = re.sub(r"^(\w+://[^/@]*?):[^/@]*@", r"\1:***@", self.url)
+        return f"{url} (context {self.context})" if self.context else url
+
+    def variables(self) -> dict[str, str]:
+        """Those of ``VARIABLES`` that lead Docker's programs here."""
+        if self.tls is not None and self.context:
+            return {"DOCKER_CONTEXT": self.context}
+        found = {"DOCKER_HOST": self.url}
+        if self.tls is not None:
+            found["DOCKER_CERT_PATH"] = self.tls.folder
+            found["DOCKER_TLS_VERIFY" if self.tls.verify else "DOCKER_TLS"] = "1"
+        return found
+
+    @property
+    def is_tls_of_the_environment(self) -> bool:
+        """Whether the files for TLS are named by variables, which buildx does not read by itself."""
+        return self.tls is not None and not self.context
+
+
+def endpoints() -> list[Callable[[], Endpoint]]:
+    """Where to look for an engine, in this order; each gives the endpoint or raises ``EngineError``."""
+    own = own_endpoint()
+    if own is not None and os.environ.get("DOCKER_HOST"):
+        return [own]
+    return [*([own] if own else []), partial(Endpoint, PRIVATE_SOCKET)]
+
+
+def own_endpoint() -> Optional[Callable[[], Endpoint]]:
+    """Where the machine's own engine is, to be called as ``endpoints`` are; ``None`` without a socket."""
+    if os.environ.get("DOCKER_HOST"):
+        return partial(_of_environment, os.environ["DOCKER_HOST"])
+    context = os.environ.get("DOCKER_CONTEXT") or read_user_config().get("currentContext")
+    if context and context != "default":
+        return partial(of_context, str(context))
+    return partial(Endpoint, f"unix://{DEFAULT_SOCKET}") if os.path.exists(DEFAULT_SOCKET) else None
+
+
+def _of_environment(url: str) -> Endpoint:
+    verify = bool(os.environ.get("DOCKER_TLS_VERIFY"))
+    if not (verify or os.environ.get("DOCKER_TLS")) or not url.startswith("tcp://"):
+        return Endpoint(url)
+    return Endpoint(url, Tls(os.environ.get("DOCKER_CERT_PATH") or docker_config_folder(), verify))
+
+
+def of_context(name: str) -> Endpoint:
+    """The endpoint of the Docker context ``name``. Raises ``EngineError`` where it cannot be read."""
+    folder = os.path.join(docker_config_folder(), "contexts")
+    # A folder's name is the digest, so that no name leads anywhere else.
+    own = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    try:
+        with open(os.path.join(folder, "meta", own, "meta.json"), encoding="utf-8") as file:
+            docker = _mapping(_mapping(json.load(file), "Endpoints"), "docker")
+    except FileNotFoundError:
+        raise _unusable(name, "there is no such context") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unusable(name, f"its description cannot be read: {error}") from None
+    url, verify = docker.get("Host") or f"unix://{DEFAULT_SOCKET}", not docker.get("SkipTLSVerify")
+    tls = Tls(os.path.join(folder, "tls", own, "docker"), verify)
+    uses_tls = str(url).startswith("tcp://") and (not verify or any(map(tls.file, _TLS_FILES)))
+    return Endpoint(str(url), tls if uses_tls else None, name)
+
+
+def _mapping(content: Any, key: str) -> Mapping[str, Any]:
+    value = content.get(key) if isinstance(content, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _unusable(name: str, why: str) -> EngineError:
+    return EngineError(
+        "engine_unreachable",
+        f"The Docker context {name} cannot be used: {why}.",
+        hint="Check DOCKER_CONTEXT and currentContext in Docker's config.json; docker context ls lists all.",
+    )
