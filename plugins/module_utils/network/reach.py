@@ -33,27 +33,29 @@ def allowed(host: str, port: int, reach: Reach) -> list[tuple[socket.AddressFami
     return usable
 
 
-def require(host: str, port: int, reach: Reach) -> None:
+def require(host: str, port: int, reach: Reach) -> list[str]:
     """Raise ``AddressForbidden`` unless each address of ``host`` may be connected to.
 
     This is for what connects by itself, a proxy or a program, to any of them. A name that cannot be
     resolved passes, since it may be one that only a proxy knows. What is checked is what the name means
-    now: who owns it can change that before the other asks for itself.
+    now: who owns it can change that before the other asks for itself, unless it is given the
+    addresses that were checked, which are returned; none where ``reach`` is ``everywhere``.
     """
     if reach is everywhere:
-        return
+        return []
     try:
         found = _resolved(host, port)
     except (OSError, UnicodeError):
-        return
+        return []
     if not all(reach(address) for _, _, address in found):
         raise AddressForbidden(host)
+    return [str(place[0]).partition("%")[0] for _, place, _ in found]
 
 
-def check_host(host: str, port: int, reach: Reach) -> None:
+def check_host(host: str, port: int, reach: Reach) -> list[str]:
     """``require``, for a source that git fetches: raises ``SourceError`` ``address_forbidden``."""
     try:
-        require(host, port, reach)
+        return require(host, port, reach)
     except AddressForbidden as error:
         raise SourceError("address_forbidden", f"{error}.", hint=FORBIDDEN_HINT) from None
 

@@ -10,9 +10,10 @@ and Gitea take like any other.
 The user's configuration stays in effect (proxy, CA, insteadOf) but for what could ask, run
 a program, store a credential, or use one that the document does not name.
 
-Where the operator forbids addresses, the host of each address that git is given is asked for first,
-and git follows no redirect, since it would ask nobody. What Git LFS is told by a server that may be
-asked is beyond this: it fetches large files from wherever that server says.
+Where the operator forbids addresses, each that the host of a URL has is asked for first. Over HTTP git
+2.37 and newer connects to these, whatever the name means by then, and none follows a redirect.
+What Git LFS is told by a server that may be asked is beyond this: it fetches large files from
+wherever that server says.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import shlex
 import stat
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from ... import process, retry
@@ -73,13 +74,17 @@ _HELPER = (
 )
 
 
+#: Names and values of git's configuration.
+Settings = tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True)
 class Place:
     """Where git works: its ``git_dir``, the ``work_tree``, and the ``config`` that holds for this call."""
 
     git_dir: str = os.devnull
     work_tree: Optional[str] = None
-    config: tuple[tuple[str, str], ...] = ()
+    config: Settings = ()
 
 
 class Git:
@@ -111,14 +116,23 @@ class Git:
             raise explain(self._clean(result.stderr), what)
         return result.stdout
 
-    def check_reach(self, url: str) -> None:
-        """Raise ``SourceError`` ``address_forbidden`` where git may not connect to the host of ``url``."""
+    def check_reach(self, url: str) -> Settings:
+        """The settings with which git connects to the addresses of the host of ``url`` that are checked here.
+
+        Raises ``SourceError`` ``address_forbidden`` where it may not connect to one of them.
+        """
         if self._reach is everywhere:
-            return
+            return ()
         asked = self._call(["ls-remote", "--get-url", "--", url], self._local, Place()).stdout.strip()
         place = git_url.host_and_port(asked)
-        if place is not None:
-            check_host(*place, self._reach)
+        if place is None:
+            return ()
+        host, port = place
+        addresses = check_host(host, port, self._reach)
+        if not addresses or ":" in host:  # nothing changes what a literal address means
+            return ()
+        listed = ",".join(f"[{address}]" if ":" in address else address for address in addresses)
+        return (("http.curloptResolve", f"{host}:{port}:{listed}"),)
 
     def ask(
         self,
@@ -137,8 +151,8 @@ class Git:
         """
 
         def once() -> process.Result:
-            self.check_reach(url)
-            result = self._call(arguments, self._remote, place, timeout)
+            pinned = replace(place, config=(*place.config, *self.check_reach(url)))
+            result = self._call(arguments, self._remote, pinned, timeout)
             if result.status == 0 or (expected and re.search(expected, result.stderr)):
                 return result
             raise explain(self._clean(result.stderr), what)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import workspace as module
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import (
+    HANDED_ON_SECONDS,
     Workspace,
     remove_stale,
 )
@@ -21,7 +21,7 @@ def killed_while_working(root: Path) -> Path:
     """The workspace of a process that was killed in the middle of its work."""
     code = (
         "import os, signal, sys\n"
-        f"from {module.__name__} import Workspace\n"
+        f"from {Workspace.__module__} import Workspace\n"
         "print(Workspace.create(sys.argv[1]).path, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -182,9 +182,9 @@ def test_a_workspace_at_work_or_handed_on_survives(tmp_path: Path) -> None:
 def test_a_workspace_handed_on_and_never_opened_is_removed_after_a_day(tmp_path: Path) -> None:
     forgotten = Workspace.create(str(tmp_path))
     forgotten.hand_on()
-    age(forgotten.path, module.HANDED_ON_SECONDS - 60)
+    age(forgotten.path, HANDED_ON_SECONDS - 60)
     assert remove_stale(str(tmp_path)) == []
-    age(forgotten.path, module.HANDED_ON_SECONDS + 60)
+    age(forgotten.path, HANDED_ON_SECONDS + 60)
     assert remove_stale(str(tmp_path)) == [forgotten.path]
 
 

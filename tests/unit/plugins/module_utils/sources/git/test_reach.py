@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Address
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import client
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 
 from tests.support.git_servers import git_daemon, http_git_server, lfs_object, ssh_git_server
+from tests.support.registry import free_port
 from tests.support.repositories import git, repository
 
 FORBIDDEN = "127.0.0.2"
@@ -142,3 +145,28 @@ def test_an_address_that_gits_configuration_puts_in_place_is_asked_for(
         (home / ".gitconfig").write_text(f'[url "{other.url}/"]\n\tinsteadOf = https://example.invalid/\n')
         refused(GitRepo("https://example.invalid/app.git"), workspace)
         assert other.requests == []
+
+
+def test_git_connects_to_the_address_that_was_asked_for_whatever_the_name_means_by_then(
+    served: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+
+    def resolve_here(host: str, *rest: Any, **more: Any) -> Any:
+        return resolve("127.0.0.1" if host == "changing.invalid" else host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
+    with http_git_server(served) as server:
+        # The name service that git asks does not know the name at all.
+        url = server.url.replace("127.0.0.1", "changing.invalid")
+        assert kinds.fetch(GitRepo(f"{url}/app.git"), workspace, Lines(print), reach).revision
+
+
+@pytest.mark.parametrize("host", ["[::1]", "localhost", "127.0.0.1"])
+def test_allowed_hosts_of_every_form_are_connected_to(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    monkeypatch.setattr(client, "_TRIES", 1)
+    with pytest.raises(SourceError, match="onnect") as caught:
+        kinds.fetch(GitRepo(f"http://{host}:{free_port()}/app.git"), workspace, Lines(print), reach)
+    assert caught.value.code == "git_unreachable"
