@@ -6,13 +6,9 @@ from __future__ import annotations
 import typer
 from rich.console import Console
 
-from image_builder import request
 from image_builder.commands.arguments import AsJson, Input
-from image_builder.documents import read as inputs
-from image_builder.playbooks.sample import make_named_sample
 from image_builder.terminal import tables as report
 from image_builder.terminal.ending import FAILED, explained, print_error, print_json
-from image_builder.terminal.live import shown
 
 
 def build(path: Input, as_json: AsJson = False) -> None:
@@ -21,6 +17,11 @@ def build(path: Input, as_json: AsJson = False) -> None:
     It builds on the engine that this machine has, without opera or Ansible. Progress goes to
     standard error: on a terminal a row for each image and platform, else plain lines.
     """
+    from image_builder import request
+    from image_builder.documents import read as inputs
+    from image_builder.playbooks.sample import make_named_sample
+    from image_builder.terminal.live import shown
+
     with explained(as_json=as_json):
         document = inputs.load(path)
         make_named_sample(document)

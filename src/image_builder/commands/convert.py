@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from image_builder.documents import convert as conversion
 from image_builder.terminal.ending import explained
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, or folders of files.", exists=True)]
 To = Annotated[
-    conversion.Format | None,
+    Literal["yaml", "json"] | None,
     typer.Option(
         help="The format wanted. Without it a file becomes the other one, and a folder's JSON becomes YAML."
     ),
@@ -32,6 +31,8 @@ def convert(paths: Paths, to: To = None, output: Output = None) -> None:
     Takes files and whole folders, and keeps the order of what they hold. Comments stay behind. A file is
     never overwritten.
     """
+    from image_builder.documents import convert as conversion
+
     with explained():
         for done in conversion.convert(paths, to, output):
             typer.echo(f"{done.source} -> {done.target}")

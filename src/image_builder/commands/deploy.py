@@ -10,9 +10,6 @@ import typer
 from rich.console import Console
 
 from image_builder.commands.arguments import Input
-from image_builder.documents import read as inputs
-from image_builder.playbooks import opera as blueprint
-from image_builder.playbooks import set_up as build_site
 from image_builder.terminal import tables as report
 from image_builder.terminal.ending import FAILED, explained, print_error
 
@@ -23,6 +20,10 @@ def deploy(path: Input) -> None:
     Sets up what the machine lacks (an engine, a local registry, sample base images), then deploys the
     blueprint with the document as its inputs.
     """
+    from image_builder.documents import read as inputs
+    from image_builder.playbooks import opera as blueprint
+    from image_builder.playbooks import set_up as build_site
+
     console = Console(highlight=False)
     with explained():
         document = inputs.load(path)

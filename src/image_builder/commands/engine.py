@@ -9,12 +9,9 @@ import tempfile
 from pathlib import Path
 
 import typer
-from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
-from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.buildx import PRIVATE_PREFIX
 from rich.console import Console
 
 from image_builder.commands.arguments import AsJson
-from image_builder.playbooks import set_up as build_site
 from image_builder.terminal import tables as report
 from image_builder.terminal.ending import explained, print_json
 
@@ -27,6 +24,8 @@ def up() -> None:
 
     That can be an engine, emulators, a registry on this machine, and sample base images. Needs root.
     """
+    from image_builder.playbooks import set_up as build_site
+
     with explained(), tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
         build_site.set_up(Path(folder), report.Steps(Console(highlight=False)))
 
@@ -37,6 +36,8 @@ def down() -> None:
 
     An engine of the machine's own stays as it is. Needs root.
     """
+    from image_builder.playbooks import set_up as build_site
+
     with explained(), tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
         build_site.take_down(Path(folder), report.Steps(Console(highlight=False)))
 
@@ -48,6 +49,8 @@ def status(as_json: AsJson = False) -> None:
     Shows its address, its version, the platforms that it can build for, and whether another engine
     builds the same digests.
     """
+    from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+
     with explained(as_json=as_json):
         engine = engines.find()
         found = {
@@ -71,6 +74,9 @@ def env() -> None:
 
     A shell takes them with: eval "$(image-builder engine env)"
     """
+    from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+    from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.buildx import PRIVATE_PREFIX
+
     with explained():
         engine = engines.find()
         variables = {**engine.endpoint.variables(), "BUILDX_BUILDER": engine.builder}

@@ -6,9 +6,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_image
-from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
-from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import describe
 from rich.console import Console
 
 from image_builder.commands.arguments import AsJson
@@ -26,6 +23,12 @@ def inspect(reference: Reference, as_json: AsJson = False) -> None:
     Prints digests, platforms, annotations with the input hash, and attestations. Your own
     Docker login gives access, where one is needed.
     """
+    from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_image
+    from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
+    from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import (
+        describe,
+    )
+
     with explained(as_json=as_json):
         found = describe(*accept_image(reference))
         if not found["exists"]:
