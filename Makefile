@@ -49,7 +49,7 @@ unit: dev site ## Test the parts, some with a registry
 	pytest tests/unit
 
 # What needs the libraries: the rooms that import them, as they are on Debian 12.
-OLDEST := network registry sources/test_download.py
+OLDEST := engine network registry sources/test_download.py
 oldest: site ## Test what imports docker, requests or urllib3 with the oldest of them
 	@scripts/environment oldest
 	.venv-oldest/bin/pytest $(addprefix tests/unit/plugins/module_utils/,$(OLDEST))

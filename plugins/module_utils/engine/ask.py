@@ -67,7 +67,9 @@ def _info(endpoint: Endpoint) -> dict[str, Any]:
             raise _Unusable(str(error)) from None
         try:
             # An engine takes a path without a version for its own newest one.
-            with session.get(f"{base}/info", timeout=ANSWER_SECONDS, stream=True) as response:
+            with session.get(
+                f"{base}/info", timeout=ANSWER_SECONDS, stream=True, allow_redirects=False
+            ) as response:
                 return _read(response)
         except (requests.RequestException, OSError) as error:
             words = way.last_words() if way else ""

@@ -1,8 +1,13 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """Who logs in to which registry: the document's accounts, and the user's Docker configuration.
 
-Nothing here writes to the user's configuration. Source of the rules: docker/cli
-``cli/config/configfile`` and docker-credential-helpers.
+Nothing here writes to the user's configuration. Source of the rules, by which BuildKit logs in too:
+docker/cli ``cli/config/configfile`` and ``cli/config/credentials``, and docker-credential-helpers.
+
+The docker package's ``auth`` and ``credentials`` follow others (docker 5.0 to 7.2): an empty helper leads to
+credsStore and not to auths; what a helper does not know is looked up in auths; one damaged entry of auths
+ends the reading of all; an entry's own username and password count for nothing; registry-1.docker.io is not
+Docker Hub. They repeat a helper's words, which may be a secret, and wait for it without an end.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.docker_config import read_user_config
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import credentials
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.credentials import (
     DOCKER_HUB_KEY,
     Credentials,
@@ -144,6 +145,25 @@ def test_a_helper_that_fails_is_named_and_its_words_are_not(
     assert raised.value.code == "registry_unauthorized"
     assert host in str(raised.value)
     assert "hidden" not in str(raised.value)
+
+
+def test_what_a_helper_does_not_know_is_not_looked_up_in_auths(helper: Path) -> None:
+    config = {"credsStore": "test", "auths": {"unknown.test": auth("me", "mine")}}
+    assert Credentials(user_config=config).login("unknown.test") is None
+
+
+def test_a_damaged_entry_does_not_hide_the_others() -> None:
+    config = {"auths": {"damaged.test": {"auth": ""}, "quay.test": {"username": "me", "password": "mine"}}}
+    credentials = Credentials(user_config=config)
+    assert credentials.login("damaged.test") is None
+    assert credentials.login("quay.test") == Login("me", Secret("mine"))
+
+
+def test_a_helper_that_never_answers_is_given_up(helper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper.write_text("#!/bin/sh\nexec sleep 600\n", encoding="utf-8")
+    monkeypatch.setattr(credentials, "_HELPER_SECONDS", 0.2)
+    with pytest.raises(RegistryError, match="no answer within"):
+        Credentials(user_config={"credsStore": "test"}).login("quay.test")
 
 
 def test_the_users_configuration_is_read_from_where_docker_reads_it(
