@@ -27,7 +27,7 @@ def carry_out(
     """
     options = document.options
     fetched = fetch_source(
-        document.source, document.custom_workdir, listener, lazy=True, timeout=options.timeout
+        document.source, document.custom_workdir, listener, lazy=True, timeout=options.timeout, reach=reach
     )
     try:
         for warning in fetched.tree.warnings:

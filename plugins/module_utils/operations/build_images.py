@@ -88,7 +88,7 @@ def build_images(
                 plan = make_plan(input_, target.images, options, engine, registry, pool)
                 _check_any(plan)
                 if isinstance(place, InWorkspace) and input_.known and plan.pending and not plan_only:
-                    tree = fetch_again(place.source, input_.revision, home, listener)
+                    tree = fetch_again(place.source, input_.revision, home, listener, reach)
                     input_ = _fetched(tree)
                     plan = make_plan(input_, target.images, options, engine, registry, pool)
                     _check_any(plan)
