@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.client import Registry
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.credentials import (
     Credentials,
@@ -47,7 +48,7 @@ def test_a_base_has_the_digest_that_buildkit_resolves(engine: Engine, tmp_path: 
     resolved = set(re.findall(r"docker\.io/library/alpine:latest@(sha256:[0-9a-f]{64})", said))
     info = json.loads(engine.docker("info", "--format", "{{json .RegistryConfig}}"))
     with Registry(RegistryHosts.from_engine(info), Credentials()) as client:
-        assert resolved == {client.digest(Reference.parse("alpine"))}
+        assert resolved == {read.digest(client, Reference.parse("alpine"))}
 
 
 def test_buildkit_takes_the_documents_login_whatever_the_user_configured(
@@ -66,5 +67,5 @@ def test_buildkit_takes_the_documents_login_whatever_the_user_configured(
         (tmp_path / "context" / "Dockerfile").write_text("FROM scratch\nCOPY . /\n", encoding="utf-8")
         buildx(engine, tmp_path, "build", "--push", f"--tag={registry.host}/team/app:1", "context")
         with Registry(RegistryHosts(), Credentials(logins)) as client:
-            assert client.manifest(Reference.parse(f"{registry.host}/team/app:1")).platforms
+            assert read.manifest(client, Reference.parse(f"{registry.host}/team/app:1")).platforms
     assert not Path(f"{helper}.log").exists()

@@ -27,9 +27,11 @@ from ..engine.find import Engine, environment, rewrites_timestamps
 from ..errors import BuilderError, RegistryError
 from ..listener import Event, Listener
 from ..process import run
+from ..registry import read
 from ..registry.client import Registry
 from ..registry.confirm import confirm
 from ..registry.credentials import docker_config
+from ..registry.push import check_push
 from ..retry import Patience
 from ..secret import Secret, redact
 from .access import Access
@@ -105,7 +107,7 @@ def _unbuilt(images: Sequence[ImagePlan], options: Options, registry: Registry) 
     refused = []
     for image in images:
         try:
-            registry.check_push(image.image.references[0])
+            check_push(registry, image.image.references[0])
         except RegistryError as error:
             error.image = image.image.name
             if error.code == "registry_unreachable":
@@ -244,7 +246,7 @@ class _Attempt:
     def _digest(self, image: ImagePlan) -> Optional[str]:
         """What the image's leading tag names now; ``None`` also where the registry does not say."""
         with suppress(RegistryError):
-            return self._registry.digest(image.image.references[0], mirrors=False)
+            return read.digest(self._registry, image.image.references[0], mirrors=False)
         return None
 
     def _failed(self, image: ImagePlan, error: BuilderError) -> ImageResult:

@@ -26,6 +26,7 @@ from ..errors import BuilderError, Cancelled, DockerfileError, RegistryError
 from ..oci.manifest import Manifest
 from ..oci.platform import Platform
 from ..oci.reference import Reference
+from ..registry import read
 from ..registry.client import Registry
 from ..sources.context_digest import DIGEST_VERSION, context_digest
 from ..sources.dockerignore import read_ignore
@@ -190,7 +191,7 @@ class _Lookup:
     def __init__(self, registry: Registry, pool: Executor, references: Sequence[Reference]) -> None:
         def ask(reference: Reference) -> Any:
             try:
-                return registry.manifest(reference)
+                return read.manifest(registry, reference)
             except RegistryError as error:
                 return error
 
@@ -302,7 +303,7 @@ def _compared(plan: ImagePlan, options: Options, registry: Registry) -> ImagePla
     leading: Optional[Manifest] = None
     for reference in plan.image.references:
         try:
-            manifest = registry.manifest(reference, mirrors=False)
+            manifest = read.manifest(registry, reference, mirrors=False)
         except RegistryError as error:
             if error.code == "manifest_unknown":
                 return _with_state(plan, "pending", f"{reference} is not in the registry")
@@ -319,7 +320,7 @@ def _compared(plan: ImagePlan, options: Options, registry: Registry) -> ImagePla
         leading = leading or manifest
         if manifest.digest != leading.digest:
             return _with_state(plan, "pending", f"{reference} is another build than {plan.image.name}")
-    missing = registry.missing(leading) if leading else []
+    missing = read.missing(registry, leading) if leading else []
     if missing:
         lost = ", ".join(map(str, missing))
         return _with_state(plan, "pending", f"the registry has lost {lost} of {plan.image.name}")

@@ -17,9 +17,10 @@ from ..oci.layout import StoredImage, read_image
 from ..oci.manifest import Manifest
 from ..oci.platform import Platform
 from ..oci.reference import Reference
+from ..registry import read
 from ..registry.client import Registry
 from ..registry.confirm import confirm
-from ..registry.push import push_blob, push_manifest
+from ..registry.push import check_push, push_blob, push_manifest
 from ..sources.workspace import Workspace
 from .plan import ImagePlan
 from .result import ImageResult
@@ -131,7 +132,7 @@ class ImagePush:
                 what = "is not in the registry" if manifest is None else "is another image"
                 return replace(plan, reason=f"{reference} {what}")
             leading = leading or manifest
-        missing = self._registry.missing(leading) if leading else []
+        missing = read.missing(self._registry, leading) if leading else []
         if missing:
             lost = ", ".join(map(str, missing))
             return replace(plan, reason=f"the registry has lost {lost} of {image.name}")
@@ -139,7 +140,7 @@ class ImagePush:
 
     def _found(self, reference: Reference) -> Optional[Manifest]:
         try:
-            return self._registry.manifest(reference, mirrors=False)
+            return read.manifest(self._registry, reference, mirrors=False)
         except RegistryError as error:
             # Some registries answer 401 or 403 for a repository that does not exist yet.
             if error.code == "manifest_unknown" or error.status in (401, 403):
@@ -149,7 +150,7 @@ class ImagePush:
     def _upload(self, plan: StoredPlan, stored: StoredImage) -> None:
         """Everything but the tags."""
         leading = plan.image.references[0]
-        self._registry.check_push(leading)
+        check_push(self._registry, leading)
         for manifest in stored.manifests:
             for digest, path in manifest.blobs.items():
                 self._push_blob(leading, digest, path)

@@ -11,13 +11,16 @@ from ..engine import find as engines
 from ..engine.find import Engine
 from ..errors import EngineError, RegistryError
 from ..oci.reference import Reference
+from ..registry import read
+from ..registry.delete import delete
 
 
 def describe(reference: Reference, account: RegistryAccount) -> dict[str, Any]:
     """The result of ``registry_image_info``. Raises ``RegistryError``."""
     result: dict[str, Any] = {"exists": False, "reference": str(reference)}
     try:
-        manifest = Access.of(account).registry(_engine()).manifest(reference, mirrors=False)
+        with Access.of(account).registry(_engine()) as registry:
+            manifest = read.manifest(registry, reference, mirrors=False)
     except RegistryError as error:
         if error.code == "manifest_unknown":
             return result
@@ -42,10 +45,11 @@ def remove(reference: Reference, account: RegistryAccount, *, only_ask: bool = F
 
     ``changed`` tells whether there was something, with ``only_ask`` whether there is.
     """
-    registry = Access.of(account).registry(_engine())
-    changed = (
-        registry.digest(reference, mirrors=False) is not None if only_ask else registry.delete(reference)
-    )
+    with Access.of(account).registry(_engine()) as registry:
+        if only_ask:
+            changed = read.digest(registry, reference, mirrors=False) is not None
+        else:
+            changed = delete(registry, reference)
     return {"changed": changed, "reference": str(reference)}
 
 

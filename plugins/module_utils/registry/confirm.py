@@ -10,6 +10,7 @@ from ..errors import RegistryError
 from ..oci.manifest import Manifest
 from ..oci.platform import Platform
 from ..oci.reference import Reference
+from . import read
 from .client import Registry
 
 #: What to do about an image that the registry took and does not hold.
@@ -34,13 +35,13 @@ def confirm(
     leading, *others = references
     try:
         for reference in others:
-            held = registry.digest(reference, mirrors=False)
+            held = read.digest(registry, reference, mirrors=False)
             if held != digest:
                 raise _lost(reference, held, digest)
-        manifest = registry.manifest(leading, mirrors=False)
+        manifest = read.manifest(registry, leading, mirrors=False)
         if manifest.digest != digest or set(manifest.platforms) != set(platforms or manifest.platforms):
             raise _lost(leading, manifest.digest, digest)
-        missing = registry.missing(manifest)
+        missing = read.missing(registry, manifest)
         if missing:
             raise _lost(leading, f"an index without {', '.join(map(str, missing))}", digest)
     except RegistryError as error:

@@ -7,12 +7,24 @@ Source: OCI distribution specification 1.1, "Push".
 from __future__ import annotations
 
 import os
-from typing import Optional
+from contextlib import suppress
+from functools import partial
+from typing import Callable, Optional
 from urllib.parse import urlencode
 
 from ..oci.reference import Reference
-from .client import Registry, Send
-from .transport import Failure
+from .client import Registry, Repository
+from .transport import Failure, Response
+
+_ACTIONS = "pull,push"
+
+
+def check_push(registry: Registry, reference: Reference) -> None:
+    """Raise ``RegistryError`` if the repository of ``reference`` cannot be pushed to now.
+
+    An upload is begun and cancelled; no image comes of it.
+    """
+    registry.ask("push to", reference, _check_push)
 
 
 def push_blob(
@@ -24,7 +36,7 @@ def push_blob(
     there. Raises ``RegistryError``, also where the content is not that of the digest.
     """
 
-    def push(send: Send) -> None:
+    def push(send: Callable[..., Response]) -> None:
         if send("HEAD", f"blobs/{digest}", passing=(404,)).status == 200:
             return
         query = "?" + urlencode({"mount": digest, "from": other}) if other else ""
@@ -40,7 +52,7 @@ def push_blob(
             headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
             send("PUT", location, headers=headers, body=file)
 
-    registry.write("push to", reference, push)
+    _write(registry, reference, push)
 
 
 def push_manifest(
@@ -51,8 +63,32 @@ def push_manifest(
     Raises ``RegistryError``.
     """
     name = digest or reference.tag or "latest"
-    registry.write(
-        "push to",
-        reference,
-        lambda send: send("PUT", f"manifests/{name}", headers={"Content-Type": media_type}, body=body),
-    )
+    headers = {"Content-Type": media_type}
+    _write(registry, reference, lambda send: send("PUT", f"manifests/{name}", headers=headers, body=body))
+
+
+def _write(
+    registry: Registry, reference: Reference, call: Callable[[Callable[..., Response]], object]
+) -> None:
+    """``call``, as a whole again while it fails temporarily, with what sends requests that may write."""
+
+    def write(repository: Repository) -> None:
+        repository.patiently(lambda: call(partial(repository.send, actions=_ACTIONS)))
+
+    registry.ask("push to", reference, write)
+
+
+def _check_push(repository: Repository) -> None:
+    response = repository.request("POST", "blobs/uploads/", actions=_ACTIONS, passing=(404, 405))
+    if response.status in (404, 405):
+        raise Failure(
+            "registry_denied",
+            f"{repository.endpoint.host} takes no images for {repository.name}",
+            hint="Create the repository in the registry first, or correct the image's name.",
+            status=response.status,
+        )
+    location = response.headers.get("Location", "")
+    # Where the upload cannot be cancelled the registry forgets it by itself.
+    with suppress(Failure):
+        if location:
+            repository.send("DELETE", location, actions=_ACTIONS)

@@ -40,8 +40,8 @@ _T = TypeVar("_T")
 class Failure(Exception):
     """Why an endpoint did not do what was asked; ``client`` makes the user's error of it.
 
-    ``what`` is the end of a sentence. A ``temporary`` failure may be gone later: ``pause`` is
-    how many seconds the server asks to wait, ``connected`` whether there was a server at all.
+    ``what`` is the end of a sentence. A failure with a ``pause`` may be gone later: it is how many
+    seconds the server asks to wait at least. ``connected`` is whether there was a server at all.
     """
 
     def __init__(
@@ -51,8 +51,7 @@ class Failure(Exception):
         *,
         hint: str = "",
         status: Optional[int] = None,
-        temporary: bool = False,
-        pause: float = 0.0,
+        pause: Optional[float] = None,
         connected: bool = True,
     ) -> None:
         super().__init__(what)
@@ -60,7 +59,6 @@ class Failure(Exception):
         self.what = what
         self.hint = hint
         self.status = status
-        self.temporary = temporary
         self.pause = pause
         self.connected = connected
 
@@ -99,7 +97,7 @@ class Transport:
 
         def pause(failure: Failure) -> Optional[float]:
             limit = None if failure.connected else _CONNECT_RETRY_SECONDS
-            return patience.pause(failure.pause, limit) if failure.temporary else None
+            return None if failure.pause is None else patience.pause(failure.pause, limit)
 
         return patiently(call, Failure, pause, wait=self._http.wait)
 
@@ -172,7 +170,8 @@ def _failure(endpoint: Endpoint, error: NoAnswer) -> Failure:
     elif not hint and error.kind == "unreachable":
         hint = "Check the registry's name and port, and that it runs."
     code = _CODES.get(error.kind, "registry_error")
-    return Failure(code, error.what, hint=hint, temporary=error.temporary, connected=error.connected)
+    pause = 0.0 if error.temporary else None
+    return Failure(code, error.what, hint=hint, pause=pause, connected=error.connected)
 
 
 def _checked(response: Response) -> Response:
@@ -184,7 +183,6 @@ def _checked(response: Response) -> Response:
             f"{response.endpoint.host} answered {response.status} ({words})",
             hint="Wait and try again; a login often raises the limit." if busy else "Try again later.",
             status=response.status,
-            temporary=True,
             pause=retry_after(response.headers),
         )
     return response

@@ -6,17 +6,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.client import Registry
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.credentials import (
     Credentials,
     Login,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.delete import delete
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.hosts import RegistryHosts
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.push import check_push
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 
 from tests.unit.registries import (
@@ -121,10 +125,10 @@ def test_an_index_gives_the_digest_of_each_platform_and_no_attestation(
         ],
         annotations={"io.example.key": "value"},
     )
-    read = client.manifest(Reference.parse(f"{open_registry.host}/many:1"))
-    assert (read.digest, read.media_type) == (digest, OCI_INDEX)
-    assert read.annotations == {"io.example.key": "value"}
-    assert {str(platform): found for platform, found in read.platforms.items()} == {
+    found = read.manifest(client, Reference.parse(f"{open_registry.host}/many:1"))
+    assert (found.digest, found.media_type) == (digest, OCI_INDEX)
+    assert found.annotations == {"io.example.key": "value"}
+    assert {str(platform): found for platform, found in found.platforms.items()} == {
         "linux/amd64": amd64,
         "linux/arm64": arm64,
         "linux/arm/v7": armv7,
@@ -136,9 +140,9 @@ def test_a_single_image_has_the_platform_of_its_config(
     open_registry: RunningRegistry, client: Registry, docker: bool
 ) -> None:
     digest = open_registry.push_image(f"single-{docker}".lower(), "1", ARMV7, docker=docker)
-    read = client.manifest(Reference.parse(f"{open_registry.host}/single-{docker}:1".lower()))
-    assert read.digest == digest
-    assert {str(platform): found for platform, found in read.platforms.items()} == {"linux/arm/v7": digest}
+    found = read.manifest(client, Reference.parse(f"{open_registry.host}/single-{docker}:1".lower()))
+    assert found.digest == digest
+    assert {str(platform): found for platform, found in found.platforms.items()} == {"linux/arm/v7": digest}
 
 
 def test_an_index_without_platforms_takes_them_from_the_configs(
@@ -146,16 +150,16 @@ def test_an_index_without_platforms_takes_them_from_the_configs(
 ) -> None:
     digest = open_registry.push_image("unnamed", platform=ARM64, docker=True)
     open_registry.push_index("unnamed", "1", [{"digest": digest}], docker=True)
-    read = client.manifest(Reference.parse(f"{open_registry.host}/unnamed:1"))
-    assert {str(platform): found for platform, found in read.platforms.items()} == {"linux/arm64": digest}
+    found = read.manifest(client, Reference.parse(f"{open_registry.host}/unnamed:1"))
+    assert {str(platform): found for platform, found in found.platforms.items()} == {"linux/arm64": digest}
 
 
 def test_a_reference_by_digest_is_read(open_registry: RunningRegistry, client: Registry) -> None:
     digest = open_registry.push_image("pinned", "1")
     open_registry.push_image("pinned", "1", salt="newer")
     reference = Reference.parse(f"{open_registry.host}/pinned:1@{digest}")
-    assert client.manifest(reference).digest == digest
-    assert client.digest(reference) == digest
+    assert read.manifest(client, reference).digest == digest
+    assert read.digest(client, reference) == digest
 
 
 def test_the_digest_of_an_absent_tag_or_repository_is_none(
@@ -164,14 +168,14 @@ def test_the_digest_of_an_absent_tag_or_repository_is_none(
     digest = open_registry.push_index(
         "there", "1", [{"digest": open_registry.push_image("there"), "platform": AMD64}]
     )
-    assert client.digest(Reference.parse(f"{open_registry.host}/there:1")) == digest
-    assert client.digest(Reference.parse(f"{open_registry.host}/there:2")) is None
-    assert client.digest(Reference.parse(f"{open_registry.host}/not-there:1")) is None
+    assert read.digest(client, Reference.parse(f"{open_registry.host}/there:1")) == digest
+    assert read.digest(client, Reference.parse(f"{open_registry.host}/there:2")) is None
+    assert read.digest(client, Reference.parse(f"{open_registry.host}/not-there:1")) is None
 
 
 def test_reading_an_absent_image_names_it(open_registry: RunningRegistry, client: Registry) -> None:
     with pytest.raises(RegistryError, match=f"{open_registry.host}/absent:7") as raised:
-        client.manifest(Reference.parse(f"{open_registry.host}/absent:7"))
+        read.manifest(client, Reference.parse(f"{open_registry.host}/absent:7"))
     assert (raised.value.code, raised.value.status, raised.value.retryable) == (
         "manifest_unknown",
         404,
@@ -187,22 +191,22 @@ def test_a_hundred_tags_are_asked_over_a_few_connections() -> None:
         Registry(RegistryHosts(), Credentials()) as client,
     ):
         tags = [Reference.parse(f"{server.host}/app:{number}") for number in range(100)]
-        assert set(pool.map(client.digest, tags)) == {headers["Docker-Content-Digest"]}
+        assert set(pool.map(partial(read.digest, client), tags)) == {headers["Docker-Content-Digest"]}
         # The first attempts are made by TLS, which this server does not know.
         assert len(server.connections) <= 8
 
 
 def test_a_login_by_basic_opens_a_private_registry(private_registry: RunningRegistry) -> None:
     with Registry(RegistryHosts(), login(private_registry.host), retry_for=0) as client:
-        assert client.manifest(Reference.parse(f"{private_registry.host}/team/app:1")).platforms
-        client.check_push(Reference.parse(f"{private_registry.host}/team/new:1"))
+        assert read.manifest(client, Reference.parse(f"{private_registry.host}/team/app:1")).platforms
+        check_push(client, Reference.parse(f"{private_registry.host}/team/new:1"))
 
 
 def test_without_a_login_the_error_says_that_none_was_given(
     private_registry: RunningRegistry, client: Registry
 ) -> None:
     with pytest.raises(RegistryError, match="none was given") as raised:
-        client.digest(Reference.parse(f"{private_registry.host}/team/app:1"))
+        read.digest(client, Reference.parse(f"{private_registry.host}/team/app:1"))
     assert (raised.value.code, raised.value.retryable) == ("registry_unauthorized", False)
     assert private_registry.host in raised.value.hint
 
@@ -214,7 +218,7 @@ def test_a_wrong_password_is_found_before_anything_is_pushed_and_is_not_told(
         Registry(RegistryHosts(), login(private_registry.host, password="wrong-word")) as client,
         pytest.raises(RegistryError, match="password of the user builder") as raised,
     ):
-        client.check_push(Reference.parse(f"{private_registry.host}/team/app:1"))
+        check_push(client, Reference.parse(f"{private_registry.host}/team/app:1"))
     assert raised.value.code == "registry_unauthorized"
     assert "wrong-word" not in str(raised.value)
     assert raised.value.__cause__ is None
@@ -223,7 +227,7 @@ def test_a_wrong_password_is_found_before_anything_is_pushed_and_is_not_told(
 def test_a_push_check_leaves_no_upload(open_registry: RunningRegistry, client: Registry) -> None:
     open_registry.push_image("checked", "1")
     before = open_registry.uploads()
-    client.check_push(Reference.parse(f"{open_registry.host}/checked:1"))
+    check_push(client, Reference.parse(f"{open_registry.host}/checked:1"))
     assert open_registry.uploads() == before
 
 
@@ -236,21 +240,21 @@ class TestTls:
         (tmp_path / tls_registry.host / "ca.crt").write_bytes(tls_registry.ca.read_bytes())
         hosts = RegistryHosts(secure={tls_registry.host: True}, certificates_folder=str(tmp_path))
         with Registry(hosts, login(tls_registry.host), retry_for=0) as client:
-            assert client.digest(Reference.parse(f"{tls_registry.host}/app:1"))
+            assert read.digest(client, Reference.parse(f"{tls_registry.host}/app:1"))
 
     def test_an_unknown_ca_is_refused_at_once_with_a_hint(self, tls_registry: RunningRegistry) -> None:
         with (
             Registry(RegistryHosts(secure={tls_registry.host: True}), login(tls_registry.host)) as client,
             pytest.raises(RegistryError, match="not trusted") as raised,
         ):
-            client.digest(Reference.parse(f"{tls_registry.host}/app:1"))
+            read.digest(client, Reference.parse(f"{tls_registry.host}/app:1"))
         assert (raised.value.code, raised.value.retryable) == ("registry_tls", False)
         assert f"certs.d/{tls_registry.host}/ca.crt" in raised.value.hint
 
     def test_an_insecure_registry_may_have_any_certificate(self, tls_registry: RunningRegistry) -> None:
         hosts = RegistryHosts(insecure_networks=(), secure={tls_registry.host: False})
         with Registry(hosts, login(tls_registry.host), retry_for=0) as client:
-            assert client.digest(Reference.parse(f"{tls_registry.host}/app:1"))
+            assert read.digest(client, Reference.parse(f"{tls_registry.host}/app:1"))
 
     def test_a_certificate_for_another_address_is_refused(self, tmp_path: Path) -> None:
         certificate = make_certificate(tmp_path / "server", "127.0.0.2")
@@ -262,7 +266,7 @@ class TestTls:
                 Registry(hosts, Credentials()) as client,
                 pytest.raises(RegistryError, match="not trusted") as raised,
             ):
-                client.digest(Reference.parse(f"{server.host}/app:1"))
+                read.digest(client, Reference.parse(f"{server.host}/app:1"))
         assert raised.value.code == "registry_tls"
 
     def test_a_registry_that_must_speak_tls_is_not_spoken_to_in_clear_text(
@@ -273,7 +277,7 @@ class TestTls:
             Registry(hosts, login(private_registry.host)) as client,
             pytest.raises(RegistryError, match="does not speak TLS") as raised,
         ):
-            client.digest(Reference.parse(f"{private_registry.host}/team/app:1"))
+            read.digest(client, Reference.parse(f"{private_registry.host}/team/app:1"))
         assert raised.value.code == "registry_tls"
         assert "insecure-registries" in raised.value.hint
 
@@ -282,13 +286,13 @@ class TestTokens:
     def test_a_password_is_changed_for_a_token(self, token_registry: RunningRegistry) -> None:
         reference = Reference.parse(f"{token_registry.host}/team/app:1")
         with Registry(RegistryHosts(), login(token_registry.host), retry_for=0) as client:
-            assert client.manifest(reference).platforms
-            client.check_push(reference)
+            assert read.manifest(client, reference).platforms
+            check_push(client, reference)
 
     def test_an_identity_token_is_changed_for_a_token(self, token_registry: RunningRegistry) -> None:
         credentials = login(token_registry.host, "<token>", "identity-of-builder")
         with Registry(RegistryHosts(), credentials, retry_for=0) as client:
-            client.check_push(Reference.parse(f"{token_registry.host}/team/app:1"))
+            check_push(client, Reference.parse(f"{token_registry.host}/team/app:1"))
 
     def test_an_identity_token_that_is_no_longer_good_is_told_as_such(
         self, token_registry: RunningRegistry
@@ -297,7 +301,7 @@ class TestTokens:
             Registry(RegistryHosts(), login(token_registry.host, "<token>", "stale"), retry_for=0) as client,
             pytest.raises(RegistryError, match="identity token") as raised,
         ):
-            client.digest(Reference.parse(f"{token_registry.host}/team/app:1"))
+            read.digest(client, Reference.parse(f"{token_registry.host}/team/app:1"))
         assert raised.value.code == "registry_unauthorized"
 
     def test_a_token_is_kept_for_the_next_request(
@@ -319,7 +323,7 @@ class TestTokens:
             Registry(RegistryHosts(), Credentials(), retry_for=0) as client,
         ):
             for tag in ("1", "2", "3"):
-                client.digest(Reference.parse(f"{server.host}/app:{tag}"))
+                read.digest(client, Reference.parse(f"{server.host}/app:{tag}"))
             assert len(tokens.seen) == 1
             assert len(server.seen) == 4
 
@@ -343,32 +347,32 @@ class TestTokens:
                 Registry(RegistryHosts(), Credentials(), retry_for=0) as client,
             ):
                 reference = Reference.parse(f"{server.host}/app:1")
-                assert client.digest(reference)
+                assert read.digest(client, reference)
                 good.append("the registry forgot the first")
-                assert client.digest(reference)
+                assert read.digest(client, reference)
 
     def test_a_wrong_password_is_unauthorized(self, token_registry: RunningRegistry) -> None:
         with (
             Registry(RegistryHosts(), login(token_registry.host, password="wrong-word")) as client,
             pytest.raises(RegistryError) as raised,
         ):
-            client.check_push(Reference.parse(f"{token_registry.host}/team/app:1"))
+            check_push(client, Reference.parse(f"{token_registry.host}/team/app:1"))
         assert raised.value.code == "registry_unauthorized"
 
     def test_a_login_that_may_only_read_is_denied_a_push(self, token_registry: RunningRegistry) -> None:
         credentials = login(token_registry.host, "reader", "read-only")
         reference = Reference.parse(f"{token_registry.host}/team/app:1")
         with Registry(RegistryHosts(), credentials, retry_for=0) as client:
-            assert client.manifest(reference).platforms
+            assert read.manifest(client, reference).platforms
             with pytest.raises(RegistryError, match="does not allow") as raised:
-                client.check_push(reference)
+                check_push(client, reference)
         assert raised.value.code == "registry_denied"
 
     def test_nobody_in_particular_is_told_to_log_in(
         self, token_registry: RunningRegistry, client: Registry
     ) -> None:
         with pytest.raises(RegistryError, match="none was given") as raised:
-            client.digest(Reference.parse(f"{token_registry.host}/team/app:1"))
+            read.digest(client, Reference.parse(f"{token_registry.host}/team/app:1"))
         assert raised.value.code == "registry_unauthorized"
 
     def test_a_password_for_https_is_not_sent_to_a_token_service_in_clear_text(
@@ -387,7 +391,7 @@ class TestTokens:
                     Registry(hosts, login(server.host), retry_for=0) as client,
                     pytest.raises(RegistryError, match="cannot be used"),
                 ):
-                    client.digest(Reference.parse(f"{server.host}/app:1"))
+                    read.digest(client, Reference.parse(f"{server.host}/app:1"))
             assert tokens.seen == []
 
 
@@ -398,10 +402,10 @@ class TestRemoval:
         open_registry.push_image("removed", "1")
         kept = open_registry.push_image("removed", "2", salt="other")
         reference = Reference.parse(f"{open_registry.host}/removed:1")
-        assert client.delete(reference)
-        assert client.digest(reference) is None
-        assert client.digest(Reference.parse(f"{open_registry.host}/removed:2")) == kept
-        assert not client.delete(reference)
+        assert delete(client, reference)
+        assert read.digest(client, reference) is None
+        assert read.digest(client, Reference.parse(f"{open_registry.host}/removed:2")) == kept
+        assert not delete(client, reference)
 
     def test_a_tag_is_kept_while_another_tag_has_the_same_image(
         self, open_registry: RunningRegistry, client: Registry
@@ -409,9 +413,9 @@ class TestRemoval:
         for tag in ("1", "latest"):
             digest = open_registry.push_image("shared", tag)
         with pytest.raises(RegistryError, match="latest") as raised:
-            client.delete(Reference.parse(f"{open_registry.host}/shared:1"))
+            delete(client, Reference.parse(f"{open_registry.host}/shared:1"))
         assert raised.value.code == "tag_shared"
-        assert client.digest(Reference.parse(f"{open_registry.host}/shared:latest")) == digest
+        assert read.digest(client, Reference.parse(f"{open_registry.host}/shared:latest")) == digest
 
     def test_an_image_that_an_index_needs_is_kept(
         self, open_registry: RunningRegistry, client: Registry
@@ -419,7 +423,7 @@ class TestRemoval:
         digest = open_registry.push_image("part", "amd64")
         open_registry.push_index("part", "all", [{"digest": digest, "platform": AMD64}])
         with pytest.raises(RegistryError, match="all") as raised:
-            client.delete(Reference.parse(f"{open_registry.host}/part:amd64"))
+            delete(client, Reference.parse(f"{open_registry.host}/part:amd64"))
         assert raised.value.code == "tag_shared"
 
     def test_a_manifest_is_removed_by_its_digest(
@@ -427,17 +431,17 @@ class TestRemoval:
     ) -> None:
         digest = open_registry.push_image("by-digest", "1")
         reference = Reference.parse(f"{open_registry.host}/by-digest@{digest}")
-        assert client.delete(reference)
-        assert client.digest(Reference.parse(f"{open_registry.host}/by-digest:1")) is None
-        assert not client.delete(reference)
+        assert delete(client, reference)
+        assert read.digest(client, Reference.parse(f"{open_registry.host}/by-digest:1")) is None
+        assert not delete(client, reference)
 
     def test_a_tag_with_a_digest_is_kept_once_it_names_another_image(
         self, open_registry: RunningRegistry, client: Registry
     ) -> None:
         old = open_registry.push_image("moved", "1")
         new = open_registry.push_image("moved", "1", salt="newer")
-        assert not client.delete(Reference.parse(f"{open_registry.host}/moved:1@{old}"))
-        assert client.digest(Reference.parse(f"{open_registry.host}/moved:1")) == new
+        assert not delete(client, Reference.parse(f"{open_registry.host}/moved:1@{old}"))
+        assert read.digest(client, Reference.parse(f"{open_registry.host}/moved:1")) == new
 
     def test_a_registry_that_removes_tags_is_only_asked_for_the_tag(self, client: Registry) -> None:
         tags = {"1", "latest"}
@@ -452,7 +456,7 @@ class TestRemoval:
             )
 
         with serving(answer) as server:
-            assert client.delete(Reference.parse(f"{server.host}/app:1"))
+            assert delete(client, Reference.parse(f"{server.host}/app:1"))
         assert tags == {"latest"}
 
     def test_a_registry_without_deletion_is_told_as_such(self, tmp_path: Path, client: Registry) -> None:
@@ -460,6 +464,6 @@ class TestRemoval:
             registry.push_image("app", "1")
             reference = Reference.parse(f"{registry.host}/app:1")
             with pytest.raises(RegistryError, match="does not allow it") as raised:
-                client.delete(reference)
+                delete(client, reference)
             assert (raised.value.code, raised.value.retryable) == ("delete_unsupported", False)
-            assert client.digest(reference)
+            assert read.digest(client, reference)

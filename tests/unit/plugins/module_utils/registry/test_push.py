@@ -12,6 +12,7 @@ from typing import Optional
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.client import Registry
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.credentials import (
     Credentials,
@@ -90,9 +91,9 @@ def test_a_manifest_stands_under_its_tag_and_its_digest(running: RunningRegistry
     reference = Reference.parse(f"{running.host}/manifest:1")
     with client(running.host) as registry:
         push_manifest(registry, reference, OCI_INDEX, body, sha256(body))
-        assert registry.digest(reference) is None
+        assert read.digest(registry, reference) is None
         push_manifest(registry, reference, OCI_INDEX, body)
-        assert registry.digest(reference) == sha256(body)
+        assert read.digest(registry, reference) == sha256(body)
 
 
 @pytest.mark.parametrize("failure", [None, (500, {}, b""), (429, {}, b"")], ids=["broken off", "500", "429"])

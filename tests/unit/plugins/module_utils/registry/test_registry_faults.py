@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled, RegistryError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.client import Registry
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.credentials import (
     Credentials,
@@ -23,6 +24,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.ho
     Endpoint,
     RegistryHosts,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.push import check_push
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 
 from tests.unit.registries import (
@@ -63,20 +65,20 @@ def open_client(retry_for: float = 0.0, timeout: float = 30.0) -> Registry:
 )
 def test_a_temporary_failure_is_tried_again(failure: Answer) -> None:
     with serving(in_turn(failure, FOUND)) as server, open_client(retry_for=30) as client:
-        assert client.manifest(app(server)).media_type == OCI_INDEX
+        assert read.manifest(client, app(server)).media_type == OCI_INDEX
         assert len(server.seen) == 2
 
 
 def test_a_connection_that_breaks_within_the_answer_is_tried_again() -> None:
     broken = (200, {"Content-Length": str(len(INDEX))}, INDEX[:10])
     with serving(in_turn(broken, FOUND)) as server, open_client(retry_for=30) as client:
-        assert client.manifest(app(server)).media_type == OCI_INDEX
+        assert read.manifest(client, app(server)).media_type == OCI_INDEX
 
 
 def test_a_failure_that_lasts_is_reported_as_one_that_may_pass() -> None:
     with serving(in_turn((502, {}, b""))) as server, open_client(retry_for=1) as client:
         with pytest.raises(RegistryError, match="502") as raised:
-            client.manifest(app(server))
+            read.manifest(client, app(server))
         assert (raised.value.code, raised.value.status, raised.value.retryable) == (
             "registry_error",
             502,
@@ -88,7 +90,7 @@ def test_a_failure_that_lasts_is_reported_as_one_that_may_pass() -> None:
 def test_a_wait_beyond_the_limit_is_not_begun() -> None:
     with serving(in_turn((429, {"Retry-After": "3600"}, b""))) as server, open_client(retry_for=30) as client:
         with pytest.raises(RegistryError, match="too many requests") as raised:
-            client.manifest(app(server))
+            read.manifest(client, app(server))
         assert (raised.value.status, raised.value.retryable) == (429, True)
         assert len(server.seen) == 1
 
@@ -97,7 +99,7 @@ def test_a_wait_beyond_the_limit_is_not_begun() -> None:
 def test_a_refusal_is_not_tried_again(status: int) -> None:
     with serving(in_turn((status, {}, b""))) as server, open_client(retry_for=30) as client:
         with pytest.raises(RegistryError) as raised:
-            client.manifest(app(server))
+            read.manifest(client, app(server))
         assert (raised.value.status, raised.value.retryable) == (status, False)
         assert len(server.seen) == 1
 
@@ -108,7 +110,7 @@ def test_a_refused_connection_is_reported_as_unreachable() -> None:
         Registry(RegistryHosts(), Credentials()) as client,
         pytest.raises(RegistryError, match="refused the connection") as raised,
     ):
-        client.digest(Reference.parse(f"{host}/app:1"))
+        read.digest(client, Reference.parse(f"{host}/app:1"))
     assert (raised.value.code, raised.value.status, raised.value.retryable) == (
         "registry_unreachable",
         None,
@@ -122,7 +124,7 @@ def test_a_host_name_that_does_not_exist_is_named() -> None:
         open_client() as client,
         pytest.raises(RegistryError, match=r"the name of registry\.invalid cannot be resolved"),
     ):
-        client.digest(Reference.parse("registry.invalid/app:1"))
+        read.digest(client, Reference.parse("registry.invalid/app:1"))
 
 
 def test_a_silent_server_does_not_hold_the_client_for_ever() -> None:
@@ -134,7 +136,7 @@ def test_a_silent_server_does_not_hold_the_client_for_ever() -> None:
 
     with serving(answer) as server, open_client(timeout=0.5) as client:
         with pytest.raises(RegistryError, match="did not answer in time") as raised:
-            client.manifest(app(server))
+            read.manifest(client, app(server))
         released.set()
     assert raised.value.code == "registry_unreachable"
 
@@ -145,9 +147,9 @@ def test_a_registry_that_was_restarted_between_two_requests_is_no_failure(tmp_pa
         with running_registry(tmp_path, port=port) as registry:
             digest = registry.push_index("app", "1", [])
             reference = Reference.parse(f"{registry.host}/app:1")
-            assert client.digest(reference) == digest
+            assert read.digest(client, reference) == digest
         with running_registry(tmp_path, port=port):
-            assert client.digest(reference) == digest
+            assert read.digest(client, reference) == digest
 
 
 def test_closing_the_client_ends_a_pause_in_another_thread() -> None:
@@ -159,7 +161,7 @@ def test_closing_the_client_ends_a_pause_in_another_thread() -> None:
 
     with ThreadPoolExecutor(1) as pool, serving(answer) as server:
         with open_client(retry_for=3600) as client:
-            waiting = pool.submit(client.manifest, app(server))
+            waiting = pool.submit(read.manifest, client, app(server))
             assert asked.wait(20)
         with pytest.raises(Cancelled):
             waiting.result(20)
@@ -175,7 +177,7 @@ def test_closing_the_client_ends_a_request_in_another_thread() -> None:
 
     with ThreadPoolExecutor(1) as pool, serving(answer) as server:
         with open_client() as client:
-            waiting = pool.submit(client.manifest, app(server))
+            waiting = pool.submit(read.manifest, client, app(server))
             assert asked.wait(20)
         with pytest.raises(Cancelled):
             waiting.result(20)
@@ -188,12 +190,12 @@ def test_content_that_is_not_that_of_its_digest_is_refused() -> None:
     with serving(in_turn(FOUND, told)) as server, open_client() as client:
         for reference in (app(server).with_digest(pinned), app(server)):
             with pytest.raises(RegistryError, match="not that of its digest"):
-                client.manifest(reference)
+                read.manifest(client, reference)
 
 
 def test_a_registry_that_tells_no_digest_is_read_to_find_it() -> None:
     with serving(in_turn(FOUND)) as server, open_client() as client:
-        assert client.digest(app(server)) == f"sha256:{hashlib.sha256(INDEX).hexdigest()}"
+        assert read.digest(client, app(server)) == f"sha256:{hashlib.sha256(INDEX).hexdigest()}"
 
 
 def test_an_endless_answer_is_not_read_to_its_end() -> None:
@@ -202,7 +204,7 @@ def test_an_endless_answer_is_not_read_to_its_end() -> None:
         open_client() as client,
         pytest.raises(RegistryError, match="longer than"),
     ):
-        client.manifest(app(server))
+        read.manifest(client, app(server))
 
 
 def test_the_registrys_own_words_are_told_without_the_password() -> None:
@@ -214,7 +216,7 @@ def test_the_registrys_own_words_are_told_without_the_password() -> None:
             Registry(RegistryHosts(), credentials, retry_for=0) as client,
             pytest.raises(RegistryError, match="for you") as raised,
         ):
-            client.manifest(app(server))
+            read.manifest(client, app(server))
     assert PASSWORD not in str(raised.value)
     assert "\x1b" not in str(raised.value)
 
@@ -227,7 +229,7 @@ class TestRedirects:
             with serving(in_turn(challenge, moved)) as server:
                 credentials = Credentials({server.host: Login("builder", Secret(PASSWORD))})
                 with Registry(RegistryHosts(), credentials, retry_for=0) as client:
-                    assert client.manifest(app(server)).media_type == OCI_INDEX
+                    assert read.manifest(client, app(server)).media_type == OCI_INDEX
                 assert server.seen[-1].authorization.startswith("Basic ")
             assert [(request.path, request.authorization) for request in store.seen] == [
                 ("/elsewhere?signed=1", "")
@@ -241,7 +243,7 @@ class TestRedirects:
                     Registry(RegistryHosts(), credentials, retry_for=0) as client,
                     pytest.raises(RegistryError),
                 ):
-                    client.manifest(app(server))
+                    read.manifest(client, app(server))
             assert [request.authorization for request in (*server.seen, *other.seen)] == ["", ""]
 
     def test_a_password_follows_on_the_same_host(self) -> None:
@@ -253,7 +255,7 @@ class TestRedirects:
         with serving(answer) as server:
             credentials = Credentials({server.host: Login("builder", Secret(PASSWORD))})
             with Registry(RegistryHosts(), credentials, retry_for=0) as client:
-                assert client.manifest(app(server)).media_type == OCI_INDEX
+                assert read.manifest(client, app(server)).media_type == OCI_INDEX
 
     @pytest.mark.parametrize(
         "location",
@@ -266,7 +268,7 @@ class TestRedirects:
             open_client(30) as client,
             pytest.raises(RegistryError) as raised,
         ):
-            client.manifest(app(server))
+            read.manifest(client, app(server))
         assert (raised.value.code, raised.value.retryable) == ("registry_error", False)
 
 
@@ -295,7 +297,7 @@ class TestMirrors:
         with serving(in_turn(answer)) as mirror:
             hosts = LocalHub(mirrors=(f"http://{mirror.host}",), hub=hub.host)
             with Registry(hosts, Credentials()) as client:
-                assert client.manifest(Reference.parse("alpine:3")).media_type == OCI_INDEX
+                assert read.manifest(client, Reference.parse("alpine:3")).media_type == OCI_INDEX
             assert [request.path for request in mirror.seen] == ["/v2/library/alpine/manifests/3"]
 
     def test_the_first_mirror_that_has_the_image_answers(self, hub: Server) -> None:
@@ -303,7 +305,7 @@ class TestMirrors:
             refused = f"http://127.0.0.1:{free_port()}"
             hosts = LocalHub(mirrors=(refused, f"http://{mirror.host}/"), hub=hub.host)
             with Registry(hosts, Credentials()) as client:
-                assert client.digest(Reference.parse("alpine:3"))
+                assert read.digest(client, Reference.parse("alpine:3"))
             assert mirror.seen
             assert not hub.seen
 
@@ -311,8 +313,8 @@ class TestMirrors:
         with serving(in_turn(FOUND)) as mirror:
             hosts = LocalHub(mirrors=(f"http://{mirror.host}",), hub=hub.host)
             with Registry(hosts, Credentials()) as client:
-                assert client.digest(Reference.parse("me/app:1"), mirrors=False)
-                client.check_push(Reference.parse("me/app:1"))
+                assert read.digest(client, Reference.parse("me/app:1"), mirrors=False)
+                check_push(client, Reference.parse("me/app:1"))
             assert not mirror.seen
 
     def test_an_image_that_is_nowhere_is_reported_with_what_the_mirror_said(self) -> None:
@@ -322,7 +324,7 @@ class TestMirrors:
                 Registry(hosts, Credentials(), retry_for=0) as client,
                 pytest.raises(RegistryError, match="refused the connection") as raised,
             ):
-                client.manifest(Reference.parse("alpine:3"))
+                read.manifest(client, Reference.parse("alpine:3"))
         assert f"{mirror.host} has no such image" in str(raised.value)
         assert raised.value.hint.startswith("Check the image's name")
 
@@ -331,7 +333,7 @@ class TestMirrors:
             hosts = LocalHub(mirrors=(f"http://{mirror.host}",), hub=hub.host)
             credentials = Credentials({"docker.io": Login("builder", Secret(PASSWORD))})
             with Registry(hosts, credentials) as client:
-                assert client.digest(Reference.parse("alpine:3"))
+                assert read.digest(client, Reference.parse("alpine:3"))
             assert [request.authorization for request in mirror.seen] == [""]
 
     def test_a_login_is_not_given_in_clear_text_to_a_mirror_that_is_not_insecure(self, hub: Server) -> None:
@@ -341,7 +343,7 @@ class TestMirrors:
             )
             credentials = Credentials({mirror.host: Login("builder", Secret(PASSWORD))})
             with Registry(hosts, credentials) as client:
-                assert client.digest(Reference.parse("alpine:3"))
+                assert read.digest(client, Reference.parse("alpine:3"))
             assert [request.authorization for request in mirror.seen] == [""]
 
 
@@ -358,7 +360,7 @@ class TestProxies:
             Registry(RegistryHosts(certificates_folder=str(tmp_path)), Credentials(), retry_for=0) as client,
         ):
             monkeypatch.setenv("https_proxy", f"http://user:word@{proxy}")
-            assert client.manifest(Reference.parse("registry.test/app:1")).media_type == OCI_INDEX
+            assert read.manifest(client, Reference.parse("registry.test/app:1")).media_type == OCI_INDEX
             assert seen[0].startswith("CONNECT registry.test:443 ")
             assert "Proxy-Authorization: Basic dXNlcjp3b3Jk" in seen[0]
             assert [request.authorization for request in server.seen] == [""]
@@ -368,5 +370,5 @@ class TestProxies:
             monkeypatch.setenv("http_proxy", f"http://{proxy.host}")
             hosts = RegistryHosts(mirrors=("http://mirror.test",))
             with Registry(hosts, Credentials(), retry_for=0) as client:
-                assert client.digest(Reference.parse("alpine:3"))
+                assert read.digest(client, Reference.parse("alpine:3"))
             assert proxy.seen[0].path == "http://mirror.test/v2/library/alpine/manifests/3"
