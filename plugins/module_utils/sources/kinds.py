@@ -2,7 +2,8 @@
 """The kinds of sources, and the one decision whether a source must be fetched at all.
 
 A kind is a file of this room with the two functions of ``Kind``. A new one is such a file, a row of
-``KINDS``, a dataclass in ``document/source.py`` and a checker in ``document/check_source.py``.
+``KINDS``, a dataclass in ``document/source.py``, its keys in ``document/argument_spec.py`` and a
+checker in ``document/check_source.py``.
 """
 
 from __future__ import annotations
