@@ -1,13 +1,14 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""One HTTP request to a local service, over TCP or a Unix socket."""
+"""Whether a service of this machine answers.
+
+By the standard library alone, since it is asked before the machine has what ``network.http`` needs.
+"""
 
 from __future__ import annotations
 
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
-from typing import Optional
 from urllib.parse import urlsplit
 
 
@@ -22,14 +23,8 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def status(
-    url: str,
-    method: str = "GET",
-    headers: Optional[Mapping[str, str]] = None,
-    timeout: float = 5.0,
-    header: str = "",
-) -> tuple[int, str]:
-    """The status and one header of the answer; ``url`` may be ``unix:///socket`` (asked for ``/_ping``).
+def status(url: str, timeout: float = 5.0) -> int:
+    """The status of the answer to GET ``url``, which may be ``unix:///socket`` (asked for ``/_ping``).
 
     A certificate is not checked: the question is whether the service is there, and nothing
     secret is sent. Raises ``OSError`` or ``http.client.HTTPException`` when nothing answers.
@@ -38,20 +33,15 @@ def status(
     connection: http.client.HTTPConnection
     if parts.scheme == "unix":
         connection = _UnixConnection(parts.path, timeout)
-        path = "/_ping"
     elif parts.scheme == "https":
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         connection = http.client.HTTPSConnection(parts.netloc, timeout=timeout, context=context)
-        path = parts.path or "/"
     else:
         connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
-        path = parts.path or "/"
     try:
-        connection.request(method, path, headers=dict(headers or {}))
-        answer = connection.getresponse()
-        answer.read()
-        return answer.status, answer.getheader(header, "") if header else ""
+        connection.request("GET", "/_ping" if parts.scheme == "unix" else parts.path or "/")
+        return connection.getresponse().status
     finally:
         connection.close()

@@ -126,7 +126,7 @@ class Service:
             return True
         try:
             # A registry that asks for a password answers 401: it is there.
-            return http_probe.status(self.ready)[0] in (200, 401)
+            return http_probe.status(self.ready) in (200, 401)
         except (OSError, http.client.HTTPException):
             return False
 
