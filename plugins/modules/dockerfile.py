@@ -79,7 +79,7 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import check_build
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.inject_bases import (
     inject_bases,
@@ -87,7 +87,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
 
 
 def main() -> None:
-    module = door.AnsibleModule(
+    module = module_run.AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
             "dest": {"type": "path"},
@@ -100,7 +100,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    with door.opened(module):
+    with module_run.opened(module):
         raw = {name: given[name] for name in ("base", "platforms", "build_args", "target")}
         image, native = check_build(raw, given["build_platform"])
         module.exit_json(

@@ -262,7 +262,7 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan_text import describe_image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_images
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import (
@@ -278,7 +278,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
 
 
 def main() -> None:
-    module = door.AnsibleModule(
+    module = module_run.AnsibleModule(
         argument_spec={
             "workspace": {"type": "path"},
             "source": {"type": "dict", "options": SOURCE},
@@ -292,7 +292,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    with door.opened(module) as listener:
+    with module_run.opened(module) as listener:
         target, options, source = accept_images(given["target"], given["options"], given["source"])
         place = (
             InFolder(given["context"], given["dockerfile"])

@@ -50,20 +50,20 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import remove
 
 
 def main() -> None:
-    module = door.AnsibleModule(
+    module = module_run.AnsibleModule(
         argument_spec={
-            **door.REGISTRY_LOGIN,
+            **module_run.REGISTRY_LOGIN,
             "state": {"type": "str", "choices": ["absent"], "required": True},
         },
         supports_check_mode=True,
     )
-    with door.opened(module):
+    with module_run.opened(module):
         given = module.params
         wanted, account = accept_image(given["reference"], given["username"], given["password"])
         module.exit_json(**remove(wanted, account, only_ask=module.check_mode))

@@ -64,14 +64,14 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import describe
 
 
 def main() -> None:
-    module = door.AnsibleModule(argument_spec=door.REGISTRY_LOGIN, supports_check_mode=True)
-    with door.opened(module):
+    module = module_run.AnsibleModule(argument_spec=module_run.REGISTRY_LOGIN, supports_check_mode=True)
+    with module_run.opened(module):
         given = module.params
         wanted, account = accept_image(given["reference"], given["username"], given["password"])
         module.exit_json(changed=False, **describe(wanted, account))

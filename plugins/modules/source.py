@@ -112,7 +112,7 @@ error:
   type: dict
 """
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run as door
+from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import SOURCE
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
@@ -122,7 +122,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
 
 
 def main() -> None:
-    module = door.AnsibleModule(
+    module = module_run.AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "source": {"type": "dict", "options": SOURCE},
@@ -135,7 +135,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    with door.opened(module) as listener:
+    with module_run.opened(module) as listener:
         if given["state"] == "absent":
             module.exit_json(changed=remove_source(given["workspace"]))
         source, workdir = accept_source(given["source"], given["custom_workdir"])

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from image_builder.commands.arguments import AsJson, Input
-from image_builder.terminal import tables as report
+from image_builder.terminal import tables
 from image_builder.terminal.ending import FAILED, explained, print_error, print_json
 
 
@@ -18,12 +18,12 @@ def build(path: Input, as_json: AsJson = False) -> None:
     standard error: on a terminal a row for each image and platform, else plain lines.
     """
     from image_builder import request
-    from image_builder.documents import read as inputs
+    from image_builder.documents import read
     from image_builder.playbooks.sample import make_named_sample
     from image_builder.terminal.live import shown
 
     with explained(as_json=as_json):
-        document = inputs.load(path)
+        document = read.load(path)
         make_named_sample(document)
         with shown(Console(stderr=True, highlight=False)) as listener:
             built = request.carry_out(document, listener)
@@ -31,7 +31,7 @@ def build(path: Input, as_json: AsJson = False) -> None:
         if as_json:
             print_json({**built.to_dict(), "error": error.to_dict() if error else None})
         else:
-            report.show_images(Console(highlight=False), built.to_dict()["images"])
+            tables.show_images(Console(highlight=False), built.to_dict()["images"])
         if error is not None:
             print_error(str(error))
             raise typer.Exit(FAILED)

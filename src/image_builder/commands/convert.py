@@ -31,8 +31,8 @@ def convert(paths: Paths, to: To = None, output: Output = None) -> None:
     Takes files and whole folders, and keeps the order of what they hold. Comments stay behind. A file is
     never overwritten.
     """
-    from image_builder.documents import convert as conversion
+    from image_builder.documents import convert
 
     with explained():
-        for done in conversion.convert(paths, to, output):
+        for done in convert.convert(paths, to, output):
             typer.echo(f"{done.source} -> {done.target}")

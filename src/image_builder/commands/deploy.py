@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from image_builder.commands.arguments import Input
-from image_builder.terminal import tables as report
+from image_builder.terminal import tables
 from image_builder.terminal.ending import FAILED, explained, print_error
 
 
@@ -20,21 +20,20 @@ def deploy(path: Input) -> None:
     Sets up what the machine lacks (an engine, a local registry, sample base images), then deploys the
     blueprint with the document as its inputs.
     """
-    from image_builder.documents import read as inputs
-    from image_builder.playbooks import opera as blueprint
-    from image_builder.playbooks import set_up as build_site
+    from image_builder.documents import read
+    from image_builder.playbooks import opera, set_up
 
     console = Console(highlight=False)
     with explained():
-        document = inputs.load(path)
-        show = report.Steps(console)
+        document = read.load(path)
+        show = tables.Steps(console)
         # Private, since opera keeps all inputs in clear text, and gone at the end, however it comes.
         with tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
-            build_site.prepare(document, Path(folder), show)
+            set_up.prepare(document, Path(folder), show)
             show(f"Deploying {path}")
-            outcome = blueprint.deploy(path, Path(folder), show)
+            outcome = opera.deploy(path, Path(folder), show)
         if outcome.images:
-            report.show_images(console, outcome.images)
+            tables.show_images(console, outcome.images)
         if outcome.error:
             print_error(outcome.error)
             raise typer.Exit(FAILED)

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from image_builder.commands.arguments import AsJson
-from image_builder.terminal import tables as report
+from image_builder.terminal import tables
 from image_builder.terminal.ending import explained, print_json
 
 app = typer.Typer(help="Set up, take down or find an engine.", no_args_is_help=True)
@@ -24,10 +24,10 @@ def up() -> None:
 
     That can be an engine, emulators, a registry on this machine, and sample base images. Needs root.
     """
-    from image_builder.playbooks import set_up as build_site
+    from image_builder.playbooks import set_up
 
     with explained(), tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
-        build_site.set_up(Path(folder), report.Steps(Console(highlight=False)))
+        set_up.set_up(Path(folder), tables.Steps(Console(highlight=False)))
 
 
 @app.command()
@@ -36,10 +36,10 @@ def down() -> None:
 
     An engine of the machine's own stays as it is. Needs root.
     """
-    from image_builder.playbooks import set_up as build_site
+    from image_builder.playbooks import set_up
 
     with explained(), tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
-        build_site.take_down(Path(folder), report.Steps(Console(highlight=False)))
+        set_up.take_down(Path(folder), tables.Steps(Console(highlight=False)))
 
 
 @app.command()
@@ -65,7 +65,7 @@ def status(as_json: AsJson = False) -> None:
         if as_json:
             print_json({**found, "error": None})
         else:
-            report.show_engine(Console(highlight=False), found)
+            tables.show_engine(Console(highlight=False), found)
 
 
 @app.command()

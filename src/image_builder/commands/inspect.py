@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from image_builder.commands.arguments import AsJson
-from image_builder.terminal import tables as report
+from image_builder.terminal import tables
 from image_builder.terminal.ending import explained, print_json
 
 Reference = Annotated[
@@ -40,4 +40,4 @@ def inspect(reference: Reference, as_json: AsJson = False) -> None:
         if as_json:
             print_json({**found, "error": None})
         else:
-            report.show_manifest(Console(highlight=False), found)
+            tables.show_manifest(Console(highlight=False), found)

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from image_builder.commands.arguments import AsJson, Input
-from image_builder.terminal import tables as report
+from image_builder.terminal import tables
 from image_builder.terminal.ending import FAILED, explained, print_error, print_json
 
 
@@ -17,12 +17,12 @@ def plan(path: Input, as_json: AsJson = False) -> None:
     Lists each image with its base images and their digests. Nothing is built or pushed.
     """
     from image_builder import request
-    from image_builder.documents import read as inputs
+    from image_builder.documents import read
     from image_builder.playbooks.sample import make_named_sample
     from image_builder.terminal.live import shown
 
     with explained(as_json=as_json):
-        document = inputs.load(path)
+        document = read.load(path)
         make_named_sample(document)
         with shown(Console(stderr=True, highlight=False)) as listener:
             planned = request.carry_out(document, listener, plan_only=True)
@@ -30,7 +30,7 @@ def plan(path: Input, as_json: AsJson = False) -> None:
         if as_json:
             print_json({**planned.to_dict(), "error": error.to_dict() if error else None})
         else:
-            report.show_plan(Console(highlight=False), planned.to_dict()["images"])
+            tables.show_plan(Console(highlight=False), planned.to_dict()["images"])
         if error is not None:
             print_error(str(error))
             raise typer.Exit(FAILED)

@@ -17,8 +17,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
     EngineError,
 )
 
-from image_builder.playbooks import follow
-from image_builder.playbooks import opera as blueprint
+from image_builder.playbooks import follow, opera
 from image_builder.playbooks.sample import make_named_sample
 
 #: The registry that the set-up playbook runs.
@@ -104,15 +103,14 @@ class Tasks:
 
 def _run_playbook(name: str, code: str, failure: str, scratch: Path, show: Callable[[str], None]) -> None:
     log = scratch / f"{name}.log"
-    playbook = blueprint.program("ansible-playbook")
+    playbook = opera.program("ansible-playbook")
     tasks = Tasks(show)
     try:
         status = follow.run(
             follow.Program(
                 [*playbook, f"sodalite.image_builder.{name}"],
                 # Without the skipped ones, Ansible would name each task only when it has ended.
-                blueprint.environment(scratch)
-                | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1"},
+                opera.environment(scratch) | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "1"},
                 scratch,
             ),
             log=log,
@@ -123,7 +121,7 @@ def _run_playbook(name: str, code: str, failure: str, scratch: Path, show: Calla
     except Cancelled:
         raise Cancelled(
             hint="Some of it is done. Run this again to go on, or take away what is there with: "
-            f"{blueprint.program('image-builder')[-1]} engine down"
+            f"{opera.program('image-builder')[-1]} engine down"
         ) from None
     if status:
         text = log.read_text(encoding="utf-8", errors="replace")

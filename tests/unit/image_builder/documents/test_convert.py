@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from image_builder.documents import convert as conversion
-from image_builder.documents import read as inputs
+from image_builder.documents import convert, read
 from tests.unit.image_builder.conftest import Ended
 
 Command = Callable[..., Ended]
@@ -35,7 +34,7 @@ def test_every_example_comes_back_from_the_other_format_in_its_order(
     (converted,) = there.iterdir()
     assert {path.suffix, converted.suffix} == {".json", ".yaml"}
     assert command("convert", converted, "--output", back).status == 0
-    assert ordered(inputs.parse(back / path.name)) == ordered(inputs.parse(path))
+    assert ordered(read.parse(back / path.name)) == ordered(read.parse(path))
 
 
 @settings(deadline=None)
@@ -46,10 +45,10 @@ def test_no_value_changes_on_its_way_to_yaml_and_back(
     folder = tmp_path_factory.mktemp("values")
     original = folder / "a.json"
     original.write_text(json.dumps(document), encoding="utf-8")
-    (done,) = conversion.convert([original], None, None)
-    assert ordered(inputs.parse(done.target)) == ordered(document)
-    (back,) = conversion.convert([done.target], None, folder / "back")
-    assert ordered(inputs.parse(back.target)) == ordered(document)
+    (done,) = convert.convert([original], None, None)
+    assert ordered(read.parse(done.target)) == ordered(document)
+    (back,) = convert.convert([done.target], None, folder / "back")
+    assert ordered(read.parse(back.target)) == ordered(document)
 
 
 def test_of_a_folder_the_files_of_the_other_format_are_converted_in_their_folders(

@@ -10,7 +10,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from image_builder.documents import read as inputs
+from image_builder.documents import read
 from tests.support import fuzz
 from tests.support.examples import EXAMPLES, variables
 from tests.support.run import ROOT
@@ -20,21 +20,21 @@ PAYLOADS = ROOT / "tests" / "conformance" / "payloads"
 
 def faults(path: Path) -> list[str]:
     with pytest.raises(ParameterError) as caught:
-        inputs.load(path)
+        read.load(path)
     return caught.value.faults
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_is_a_correct_document(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in variables(inputs.parse(path)):
+    for name in variables(read.parse(path)):
         monkeypatch.setenv(name, "a secret")
-    assert {"source", "target"} <= set(inputs.load(path).raw)
+    assert {"source", "target"} <= set(read.load(path).raw)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_says_the_same_in_json_and_in_yaml(path: Path) -> None:
     other = path.with_suffix(".yaml" if path.suffix == ".json" else ".json")
-    assert inputs.parse(path) == inputs.parse(other)
+    assert read.parse(path) == read.parse(other)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "inputs").glob("*.yaml")), ids=lambda path: path.name)
@@ -44,7 +44,7 @@ def test_an_example_begins_with_a_comment_on_what_it_shows(path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(PAYLOADS.iterdir()), ids=lambda path: path.name)
 def test_every_document_in_use_is_an_example(path: Path) -> None:
-    assert inputs.parse(ROOT / "inputs" / path.name) == inputs.parse(path)
+    assert read.parse(ROOT / "inputs" / path.name) == read.parse(path)
 
 
 def test_an_unknown_input_is_a_fault_that_names_the_nearest_known_one(tmp_path: Path) -> None:
@@ -150,4 +150,4 @@ def test_whatever_a_file_holds_is_a_document_or_a_fault(content: bytes, json: bo
     path = tmp_path / ("inputs.json" if json else "inputs.yaml")
     path.write_bytes(content)
     with suppress(ParameterError):
-        assert isinstance(inputs.load(path), Document)
+        assert isinstance(read.load(path), Document)

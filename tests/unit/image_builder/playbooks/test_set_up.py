@@ -1,12 +1,12 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 from __future__ import annotations
 
-from image_builder.playbooks import set_up as build_site
+from image_builder.playbooks import set_up
 
 
 def test_a_task_is_told_when_it_lasts_and_not_when_it_is_over_at_once() -> None:
     told: list[str] = []
-    tasks = build_site.Tasks(told.append)
+    tasks = set_up.Tasks(told.append)
     tasks.lasts()
     for line in ("TASK [sodalite.image_builder.engine : Quick] ***", "ok: [localhost]", ""):
         tasks.take(line)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from image_builder.terminal import tables as report
+from image_builder.terminal import tables
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -26,7 +26,7 @@ def image(**changes: Any) -> dict[str, Any]:
 
 def printed(*images: dict[str, Any], width: int = 80) -> str:
     file = io.StringIO()
-    report.show_images(Console(file=file, width=width), images)
+    tables.show_images(Console(file=file, width=width), images)
     return file.getvalue()
 
 
@@ -48,7 +48,7 @@ def test_text_that_looks_like_markup_is_printed_as_it_is() -> None:
     assert "[bold]x[/bold]" in printed(image(bases=[], image="[bold]x[/bold]"), width=120)
 
     file = io.StringIO()
-    report.Steps(Console(file=file, width=40))("[red]a step that is longer than the terminal is wide[/red]")
+    tables.Steps(Console(file=file, width=40))("[red]a step that is longer than the terminal is wide[/red]")
     assert "[red]a step that is longer than the terminal is wide[/red]\n" in file.getvalue()
 
 
@@ -87,7 +87,7 @@ def test_a_plan_says_what_is_built_why_and_on_which_bases() -> None:
         reference="registry.example.org/team/app:1.2", bases=bases, state="pending", reason="it is new"
     )
     file = io.StringIO()
-    report.show_plan(Console(file=file, width=80), [planned])
+    tables.show_plan(Console(file=file, width=80), [planned])
     assert [" ".join(line.split()) for line in file.getvalue().splitlines()] == [
         "registry.example.org/team/app:1.2: to build, it is new",
         "for linux/amd64, linux/arm64",
@@ -99,7 +99,7 @@ def test_a_plan_says_what_is_built_why_and_on_which_bases() -> None:
 def test_a_plan_without_base_images_is_no_more_than_its_state() -> None:
     file = io.StringIO()
     planned = image(reference="registry.example.org/app:1", bases=[], state="unchanged", reason="it is there")
-    report.show_plan(Console(file=file, width=80), [planned])
+    tables.show_plan(Console(file=file, width=80), [planned])
     assert file.getvalue().splitlines() == [
         "registry.example.org/app:1: unchanged, it is there",
         "  for linux/amd64, linux/arm64",
