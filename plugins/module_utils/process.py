@@ -44,8 +44,8 @@ def run(
 ) -> Result:
     """Run ``argv`` (never a shell) in a process group of its own and wait for it.
 
-    ``on_stderr_line`` gets each line of standard error as it comes. Whatever ends this
-    call (an exception such as ``Cancelled``, or ``timeout`` seconds, which raises
+    ``on_stderr_line`` gets each line of standard error as it comes, in another thread; what it raises ends
+    this call, too. Whatever ends it (an exception such as ``Cancelled``, or ``timeout`` seconds, which raises
     ``subprocess.TimeoutExpired``), the whole group is ended first. In another thread than the
     main one, ``Cancelled`` is raised once the main thread has been told to stop. Raises
     ``FileNotFoundError`` where the program does not exist.
@@ -65,13 +65,20 @@ def run(
     stop = _stop
     stdout: list[str] = []
     stderr: list[str] = []
+    raised: list[BaseException] = []
 
     def collect_stderr() -> None:
         assert child.stderr is not None
         for line in child.stderr:
             stderr.append(line)
             if on_stderr_line is not None:
-                on_stderr_line(line.rstrip("\n"))
+                try:
+                    on_stderr_line(line.rstrip("\n"))
+                except BaseException as error:
+                    # Nobody reads on, so a child that goes on would wait for ever.
+                    raised.append(error)
+                    _end_group(child)
+                    return
 
     def collect_stdout() -> None:
         assert child.stdout is not None
@@ -105,7 +112,18 @@ def run(
         _running.discard(child)
     for reader in readers:
         reader.join(_GRACE_SECONDS)
+    if raised:
+        raise raised[0]
     return Result(status, "".join(stdout), "".join(stderr))
+
+
+def pause(seconds: float) -> None:
+    """Wait, but no longer than until ``Cancelled`` is raised: in other threads, too, as ``run`` does it."""
+    if threading.current_thread() is threading.main_thread():
+        # The signal's handler raises here. It also sets the event, which must not be waited for meanwhile.
+        time.sleep(seconds)
+    elif _stop.wait(seconds):
+        raise Cancelled()
 
 
 class Filter:

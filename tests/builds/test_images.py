@@ -15,8 +15,10 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build import carry_out as build
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import RegistryAccount
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, Cancelled
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
     remove_source,
@@ -123,7 +125,7 @@ def test_each_change_rebuilds_the_images_that_it_concerns_and_no_other(site: Sit
     assert site.rebuilt(a, b, c) == {"a", "b", "c"}
 
     site.build_ok(a, b, c)
-    assert remove(site.reference("a"), None, None)["changed"]
+    assert remove(Reference.parse(site.reference("a")), RegistryAccount(site.engine.registry))["changed"]
     assert site.rebuilt(a, b, c) == {"a"}
     assert [entry["state"] for entry in site.build_ok(a, b, c)] == ["success", "unchanged", "unchanged"]
     assert site.rebuilt(a, b, c) == set()
@@ -135,7 +137,7 @@ def test_a_tag_that_something_else_took_is_built_anew(site: Site) -> None:
     site.write(app="y")
     site.build_ok({"image": "app"}, {"image": "other"})
     site.write(app="x")
-    reason = site.build({"image": "app"}, plan_only=True).results[0].plan.reason
+    reason = site.build({"image": "app"}, plan_only=True).results[0].head.reason
     assert "was built from other inputs" in reason
 
 

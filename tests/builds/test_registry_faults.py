@@ -241,7 +241,7 @@ def test_an_image_that_lost_a_platform_later_is_built_anew(site: FaultySite) -> 
     assert status == 202
     planned = site.build(GOOD, BAD, plan_only=True)
     assert states(planned) == ["unchanged", "pending"]
-    assert "linux/arm64" in planned.results[1].plan.reason
+    assert "linux/arm64" in planned.results[1].head.reason
     site.assert_next_run_builds_bad_alone()
 
 

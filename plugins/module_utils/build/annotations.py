@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from .plan import BuildInput, ImagePlan
+from .plan import BuildInput
+from .planned import Planned
 
 _PREFIX = "org.opencontainers.image."
 
 
-def describe(source: BuildInput, image: ImagePlan) -> dict[str, str]:
+def describe(source: BuildInput, image: Planned) -> dict[str, str]:
     """Annotations for ``image``: source, revision, time, and the base that its target stage stands on.
 
     The base is left out where it differs between the platforms.
@@ -25,11 +26,11 @@ def describe(source: BuildInput, image: ImagePlan) -> dict[str, str]:
             "%Y-%m-%dT%H:%M:%SZ"
         )
     foundations = {
-        resolution.platform: resolution.foundation().stage.index for resolution in image.resolutions
+        resolution.platform: resolution.foundation().stage.index for resolution in image.recipe.resolutions
     }
     bases = {
         (str(planned.base.reference), planned.digest)
-        for planned in image.bases
+        for planned in image.head.bases
         if foundations[planned.base.platform] == planned.base.stage
     }
     if len(bases) == 1:

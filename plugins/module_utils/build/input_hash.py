@@ -5,16 +5,63 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from ..document.options import Options
+from ..document.target import Image
+from ..oci.platform import Platform
+from ..sources.context_digest import DIGEST_VERSION
 
 #: The annotation of a pushed index (or of a single manifest) that holds the input hash.
 INPUT_HASH = "eu.sodalite.image-builder.input-hash"
-#: Raised when equal inputs are hashed in another way, so that nothing is compared with an old hash.
-HASH_VERSION = 1
+# Raised when equal inputs are hashed in another way, so that nothing is compared with an old hash.
+_VERSION = 1
 
 
-def input_hash_of(inputs: Mapping[str, Any]) -> str:
-    """The hash of ``inputs``, which JSON can hold: ``sha256:`` and 64 digits."""
+@dataclass(frozen=True)
+class Inputs:
+    """All that decides what is in an image, and so whether it must be built again.
+
+    Of ``image`` count build arguments, target stage, labels and annotations; secrets do not, as in BuildKit's
+    cache. Of ``options`` count the attestations. ``context`` is the digest of what reaches the build (see
+    ``context_digest``), ``dockerfile`` the user's own text. ``bases`` are, for each, its stage, the
+    platform of the image, and its digest for that platform alone, so that its other platforms can move
+    without a rebuild. ``other_images`` are the digests of what COPY --from and RUN --mount read, in the
+    order of ``Resolution.images``. ``builder`` is the buildx builder, empty for the engine's own.
+
+    Neither the clock nor the names of the image and its bases count.
+    """
+
+    image: Image
+    options: Options
+    context: str
+    dockerfile: str
+    bases: tuple[tuple[int, Platform, str], ...]
+    other_images: tuple[str, ...]
+    platforms: tuple[Platform, ...]
+    builder: str
+
+    def digest(self) -> str:
+        """The input hash: ``sha256:`` and 64 digits."""
+        return _hash(
+            {
+                "version": _VERSION,
+                "context": [DIGEST_VERSION, self.context],
+                "dockerfile": self.dockerfile,
+                "bases": [[stage, str(platform), digest] for stage, platform, digest in self.bases],
+                "other_images": list(self.other_images),
+                "platforms": sorted(map(str, self.platforms)),
+                "build_args": dict(self.image.build_args),
+                "target": self.image.target,
+                "labels": dict(self.image.labels),
+                "annotations": dict(self.image.annotations),
+                "builder": self.builder,
+                "attestations": [self.options.provenance, self.options.sbom],
+            }
+        )
+
+
+def _hash(inputs: dict[str, Any]) -> str:
     text = json.dumps(inputs, sort_keys=True, ensure_ascii=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

@@ -6,7 +6,7 @@ Making a plan changes nothing. It is what check mode shows and what ``build`` ca
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional, TypeVar, Union
 from ..dockerfile.hazards import refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
-from ..dockerfile.rewrite import Injection, inject
+from ..dockerfile.rewrite import inject
 from ..dockerfile.stages import Resolution, UsedImage, UsedStage, resolve_all
 from ..document.options import Options
 from ..document.target import Image
@@ -28,10 +28,12 @@ from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..registry import read
 from ..registry.client import Registry
-from ..sources.context_digest import DIGEST_VERSION, context_digest
+from ..sources.context_digest import context_digest
 from ..sources.dockerignore import read_ignore
 from ..sources.tree import Known
-from .input_hash import HASH_VERSION, INPUT_HASH, input_hash_of
+from .input_hash import Inputs
+from .planned import Head, Planned, PlannedBase, PlannedImage, Recipe, Unplannable
+from .unchanged import built_otherwise, compare
 
 _T = TypeVar("_T")
 
@@ -68,56 +70,20 @@ class BuildInput:
 
 
 @dataclass(frozen=True)
-class PlannedBase:
-    """A base image of one stage for one platform of the image, with the digest its reference has now."""
-
-    base: Base
-    digest: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """For results: which stage stands on what, and what the Dockerfile says there."""
-        return {**self.base.to_dict(), "digest": self.digest}
-
-
-@dataclass(frozen=True)
-class ImagePlan:
-    """One image: ``state`` is ``pending`` (to be built, for ``reason``), ``unchanged``, or ``failed``.
-
-    An image that failed already cannot be built, because of ``error``, and has nothing else.
-
-    ``resolutions`` are what its build uses, one for each platform; ``injection`` makes BuildKit use
-    the ``bases``. ``manifest`` is what the registry holds under its leading reference, if it is unchanged.
-    """
-
-    image: Image
-    resolutions: tuple[Resolution, ...]
-    bases: tuple[PlannedBase, ...]
-    injection: Injection
-    input_hash: str
-    state: str = "pending"
-    reason: str = ""
-    manifest: Optional[Manifest] = None
-    error: Optional[BuilderError] = None
-
-    @property
-    def platforms(self) -> tuple[Platform, ...]:
-        """The platforms it is built for."""
-        return tuple(resolution.platform for resolution in self.resolutions)
-
-
-@dataclass(frozen=True)
 class Plan:
     """The plan of a whole request. ``known`` is what another plan for the same source need not read again."""
 
     source: BuildInput
     known: Known
     engine: Engine
-    images: tuple[ImagePlan, ...]
+    images: tuple[PlannedImage, ...]
 
     @property
-    def pending(self) -> tuple[ImagePlan, ...]:
+    def pending(self) -> tuple[Planned, ...]:
         """The images that must be built."""
-        return tuple(plan for plan in self.images if plan.state == "pending")
+        return tuple(
+            image for image in self.images if isinstance(image, Planned) and image.head.state == "pending"
+        )
 
 
 def make_plan(
@@ -142,31 +108,43 @@ def make_plan(
     lookup = _Lookup(registry, pool, [reference for draft in made for reference in draft.references])
     tree = source.read_context()
 
-    def plan_one(draft: Union[_Draft, ImagePlan]) -> ImagePlan:
-        if isinstance(draft, ImagePlan):
+    def plan(draft: _Draft) -> Planned:
+        bases, pinned = _pinned(draft.bases, lookup)
+        inputs = Inputs(
+            image=draft.image,
+            options=options,
+            context=tree,
+            dockerfile=text,
+            bases=tuple((base.stage, base.platform, _platform_digest(lookup, base)) for base in draft.bases),
+            other_images=tuple(
+                _manifest(lookup, other.reference, other.line).digest for other in draft.others
+            ),
+            platforms=draft.platforms,
+            builder=engine.builder,
+        )
+        head = Head(draft.image, draft.platforms, inputs.digest(), bases)
+        recipe = Recipe(draft.resolutions, inject(dockerfile, draft.resolutions, pinned))
+        return Planned(compare(head, built_otherwise, options, registry), recipe)
+
+    def plan_one(draft: Union[_Draft, Unplannable]) -> PlannedImage:
+        if isinstance(draft, Unplannable):
             return draft
-        planned = partial(_plan, dockerfile, draft, tree, options, engine, lookup)
-        return _own(source, draft.image, planned)
+        return _own(source, draft.image, partial(plan, draft))
 
-    def compare(plan: ImagePlan) -> ImagePlan:
-        return plan if plan.error else _own(source, plan.image, partial(_compared, plan, options, registry))
-
-    compared = tuple(pool.map(compare, map(plan_one, drafts)))
+    planned = tuple(pool.map(plan_one, drafts))
     known = Known(text, source.dockerfile_name, tree, source.committed_at)
-    return Plan(source, known, engine, _runnable(source, engine, compared))
+    return Plan(source, known, engine, _runnable(source, engine, planned))
 
 
-def _own(source: BuildInput, image: Image, call: Callable[[], _T]) -> Union[_T, ImagePlan]:
-    """What ``call`` gives, or where it fails, the plan of an image that cannot be built."""
+def _own(source: BuildInput, image: Image, call: Callable[[], _T]) -> Union[_T, Unplannable]:
+    """What ``call`` gives, or where it fails, an image that cannot be built."""
     try:
         with _located(source, image):
             return call()
     except Cancelled:
         raise
     except BuilderError as error:
-        return ImagePlan(
-            image, (), (), Injection("", {}), "", state="failed", reason="it cannot be planned", error=error
-        )
+        return Unplannable.of(image, error)
 
 
 @dataclass(frozen=True)
@@ -174,6 +152,10 @@ class _Draft:
     image: Image
     resolutions: tuple[Resolution, ...]
     bases: tuple[Base, ...]
+
+    @property
+    def platforms(self) -> tuple[Platform, ...]:
+        return tuple(resolution.platform for resolution in self.resolutions)
 
     @property
     def others(self) -> list[UsedImage]:
@@ -231,36 +213,15 @@ def _draft(dockerfile: Dockerfile, image: Image, engine: Engine) -> _Draft:
     return _Draft(image, resolutions, bases(dockerfile, resolutions, image.base))
 
 
-def _plan(
-    dockerfile: Dockerfile, draft: _Draft, tree: str, options: Options, engine: Engine, lookup: _Lookup
-) -> ImagePlan:
-    planned = [_planned_base(lookup, base) for base in draft.bases]
+def _pinned(chosen: Sequence[Base], lookup: _Lookup) -> tuple[tuple[PlannedBase, ...], list[Base]]:
+    """The bases with the digests that they have now, and the same bases pinned to them."""
+    planned = tuple(_planned_base(lookup, base) for base in chosen)
     pinned = [replace(p.base, reference=p.base.reference.with_digest(p.digest)) for p in planned]
-    image = draft.image
-    digest = input_hash_of(
-        {
-            "version": HASH_VERSION,
-            "context": [DIGEST_VERSION, tree],
-            "dockerfile": dockerfile.text,
-            "bases": [
-                [p.base.stage, str(p.base.platform), _platform_digest(lookup, p.base)] for p in planned
-            ],
-            "other_images": [_base_manifest(lookup, o.reference, o.line).digest for o in draft.others],
-            "platforms": sorted(str(resolution.platform) for resolution in draft.resolutions),
-            "build_args": dict(image.build_args),
-            "target": image.target,
-            "labels": dict(image.labels),
-            "annotations": dict(image.annotations),
-            "builder": engine.builder,
-            "attestations": [options.provenance, options.sbom],
-        }
-    )
-    injection = inject(dockerfile, draft.resolutions, pinned)
-    return ImagePlan(image, draft.resolutions, tuple(planned), injection, digest)
+    return planned, pinned
 
 
 def _planned_base(lookup: _Lookup, base: Base) -> PlannedBase:
-    manifest = _base_manifest(lookup, base.reference, base.line)
+    manifest = _manifest(lookup, base.reference, base.line)
     if _fitting(manifest, base.stage_platform) is None:
         raise DockerfileError(
             "base_lacks_platform",
@@ -274,7 +235,7 @@ def _planned_base(lookup: _Lookup, base: Base) -> PlannedBase:
     return PlannedBase(base, manifest.digest)
 
 
-def _base_manifest(lookup: _Lookup, reference: Reference, line: int) -> Manifest:
+def _manifest(lookup: _Lookup, reference: Reference, line: int) -> Manifest:
     try:
         return lookup.manifest(reference)
     except RegistryError as error:
@@ -294,76 +255,34 @@ def _fitting(manifest: Manifest, wanted: Platform) -> Optional[Platform]:
     return next((platform for platform in wanted.fitting if platform in manifest.platforms), None)
 
 
-def _compared(plan: ImagePlan, options: Options, registry: Registry) -> ImagePlan:
-    """The plan with its state: unchanged where every tag stands in the registry with this input hash."""
-    if options.rebuild == "always":
-        return _with_state(plan, "pending", "rebuild is always")
-    if plan.image.no_cache:
-        return _with_state(plan, "pending", "no_cache is set")
-    leading: Optional[Manifest] = None
-    for reference in plan.image.references:
-        try:
-            manifest = read.manifest(registry, reference, mirrors=False)
-        except RegistryError as error:
-            if error.code == "manifest_unknown":
-                return _with_state(plan, "pending", f"{reference} is not in the registry")
-            if error.status in (401, 403):
-                # Some registries answer so for a repository that does not exist yet; whether
-                # pushing is allowed is found out before the build.
-                return _with_state(plan, "pending", f"{reference} cannot be read from the registry")
-            error.image = plan.image.name
-            raise
-        if manifest.annotations.get(INPUT_HASH) != plan.input_hash:
-            return _with_state(plan, "pending", f"{reference} was built from other inputs")
-        if set(manifest.platforms) != set(plan.platforms):
-            return _with_state(plan, "pending", f"{reference} has other platforms")
-        leading = leading or manifest
-        if manifest.digest != leading.digest:
-            return _with_state(plan, "pending", f"{reference} is another build than {plan.image.name}")
-    missing = read.missing(registry, leading) if leading else []
-    if missing:
-        lost = ", ".join(map(str, missing))
-        return _with_state(plan, "pending", f"the registry has lost {lost} of {plan.image.name}")
-    return _with_state(plan, "unchanged", "the registry holds it already", leading)
-
-
-def _with_state(plan: ImagePlan, state: str, reason: str, manifest: Optional[Manifest] = None) -> ImagePlan:
-    return replace(plan, state=state, reason=reason, manifest=manifest)
-
-
-def _runnable(source: BuildInput, engine: Engine, images: Sequence[ImagePlan]) -> tuple[ImagePlan, ...]:
+def _runnable(source: BuildInput, engine: Engine, images: Sequence[PlannedImage]) -> tuple[PlannedImage, ...]:
     """The plans, failed where a step would run on a platform that the builder has no emulator for."""
-    foreign = {
-        used.platform for image in images if image.state == "pending" for _, used in _running(image, engine)
-    }
+    foreign = {used.platform for image in images for _, used in _running(image, engine)}
     missing = engines.not_runnable(engine, foreign)
-    return tuple(
-        _own(source, image.image, partial(_checked, image, engine, missing))
-        if image.state == "pending"
-        else image
-        for image in images
-    )
+
+    def checked(image: PlannedImage) -> PlannedImage:
+        for platform, used in _running(image, engine):
+            if used.platform in missing:
+                runnable = ", ".join(map(str, missing[used.platform]))
+                raise DockerfileError(
+                    "platform_not_runnable",
+                    f"The builder cannot run {used.platform}; it can run {runnable}.",
+                    hint="Register the emulators with: ansible-playbook sodalite.image_builder.setup",
+                    platform=str(platform),
+                    line=used.stage.line,
+                )
+        return image
+
+    return tuple(_own(source, image.head.image, partial(checked, image)) for image in images)
 
 
-def _running(image: ImagePlan, engine: Engine) -> list[tuple[Platform, UsedStage]]:
-    """The stages that run steps on another platform than the engine's, with the image's platform."""
+def _running(image: PlannedImage, engine: Engine) -> list[tuple[Platform, UsedStage]]:
+    """The stages that would run steps on another platform than the engine's, with the image's platform."""
+    if isinstance(image, Unplannable) or image.head.state != "pending":
+        return []
     return [
         (resolution.platform, used)
-        for resolution in image.resolutions
+        for resolution in image.recipe.resolutions
         for used in resolution.stages
         if used.runs and used.platform != engine.native
     ]
-
-
-def _checked(image: ImagePlan, engine: Engine, missing: Mapping[Platform, Sequence[Platform]]) -> ImagePlan:
-    for platform, used in _running(image, engine):
-        if used.platform in missing:
-            runnable = ", ".join(map(str, missing[used.platform]))
-            raise DockerfileError(
-                "platform_not_runnable",
-                f"The builder cannot run {used.platform}; it can run {runnable}.",
-                hint="Register the emulators with: ansible-playbook sodalite.image_builder.setup",
-                platform=str(platform),
-                line=used.stage.line,
-            )
-    return image

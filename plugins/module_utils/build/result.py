@@ -8,28 +8,31 @@ from typing import Any, Optional
 
 from ..errors import BuilderError, BuildError
 from ..oci.manifest import Manifest
-from .plan import ImagePlan
+from .planned import Head, PlannedImage, State, Unplannable
 
 
 @dataclass(frozen=True)
 class ImageResult:
     """How one image ended.
 
-    ``state`` is ``success``, ``unchanged``, ``pending`` (planned only), ``failed``, or ``cancelled`` (not
-    built since another image failed).
-
-    ``seconds`` is the time from the start of the build until this image was done.
+    ``seconds`` is the time from the start of its build, or push, until this image was done.
     """
 
-    plan: ImagePlan
-    state: str
+    head: Head
+    state: State
     manifest: Optional[Manifest] = None
     seconds: float = 0.0
     error: Optional[BuilderError] = None
 
+    @classmethod
+    def planned(cls, image: PlannedImage) -> ImageResult:
+        """The result of an image with which nothing was done but planning."""
+        error = image.error if isinstance(image, Unplannable) else None
+        return cls(image.head, image.head.state, image.head.manifest, error=error)
+
     def to_dict(self, revision: str) -> dict[str, Any]:
         """The image's entry in results."""
-        leading = self.plan.image.references[0]
+        leading = self.head.image.references[0]
         digests = self.manifest.platforms if self.manifest else {}
         digest = self.manifest.digest if self.manifest else ""
         return {
@@ -37,19 +40,19 @@ class ImageResult:
             "registry": leading.registry,
             "image": leading.repository,
             "tag": leading.tag or "",
-            "references": [str(reference) for reference in self.plan.image.references],
+            "references": [str(reference) for reference in self.head.image.references],
             "digest": digest,
             "platforms": [
                 {"platform": str(platform), "digest": digests.get(platform, "")}
-                for platform in self.plan.platforms
+                for platform in self.head.platforms
             ],
-            "bases": [base.to_dict() for base in self.plan.bases],
+            "bases": [base.to_dict() for base in self.head.bases],
             "state": self.state,
-            "reason": self.plan.reason,
+            "reason": self.head.reason,
             "changed": self.state == "success",
             "seconds": round(self.seconds, 1),
             "revision": revision,
-            "input_hash": self.plan.input_hash,
+            "input_hash": self.head.input_hash,
             "attestations": dict(self.manifest.attestations) if self.manifest else {},
             "error": self.error.to_dict() if self.error else None,
         }

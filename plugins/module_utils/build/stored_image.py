@@ -5,42 +5,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Callable, Optional
 
-from ..dockerfile.rewrite import Injection
 from ..document.options import Options
 from ..document.target import Image
-from ..errors import BuilderError, Cancelled, RegistryError, SourceError
+from ..errors import RegistryError, SourceError
 from ..listener import Listener
 from ..oci.layout import StoredImage, read_image
 from ..oci.manifest import Manifest
-from ..oci.platform import Platform
 from ..oci.reference import Reference
-from ..registry import read
 from ..registry.client import Registry
 from ..registry.confirm import confirm
 from ..registry.push import check_push, push_blob, push_manifest
 from ..sources.workspace import Workspace
-from .plan import ImagePlan
+from .planned import Head
 from .result import ImageResult
+from .unchanged import compare, stored_otherwise
 
 _OF_BUILDS = (
     *("base", "build_args", "target", "labels", "annotations", "no_cache", "pull", "secrets"),
     *("cache_from", "cache_to"),
 )
-
-
-@dataclass(frozen=True)
-class StoredPlan(ImagePlan):
-    """The plan for an image that needs no build: there is nothing to resolve, and its digest is known."""
-
-    held: tuple[Platform, ...] = ()
-
-    @property
-    def platforms(self) -> tuple[Platform, ...]:
-        """The platforms that are pushed."""
-        return self.held
 
 
 class ImagePush:
@@ -63,93 +48,62 @@ class ImagePush:
 
     def plan(self) -> list[ImageResult]:
         """What would be pushed."""
-        plans = [self._plan(image, stored) for image, stored in self._stored]
-        return [ImageResult(plan, plan.state, plan.manifest) for plan in plans]
+        heads = [self._plan(image, stored) for image, stored in self._stored]
+        return [ImageResult(head, head.state, head.manifest) for head in heads]
 
     def carry_out(self, listener: Listener) -> list[ImageResult]:
         """Push what is not in the registry yet; an image's failure is in its result."""
-        plans = [(self._plan(image, stored), stored) for image, stored in self._stored]
+        heads = [(self._plan(image, stored), stored) for image, stored in self._stored]
         if self._options.on_failure == "atomic":
-            uploads = self._each(plans, self._upload, listener)
+            uploads = self._each(heads, self._upload, listener)
             if any(result.error for result in uploads):
-                return [ImageResult(r.plan, "cancelled") if r.state == "success" else r for r in uploads]
-        return self._each(plans, self._push, listener)
+                return [ImageResult(r.head, "cancelled") if r.state == "success" else r for r in uploads]
+        return self._each(heads, self._push, listener)
 
     def _each(
         self,
-        plans: Sequence[tuple[StoredPlan, StoredImage]],
-        push: Callable[[StoredPlan, StoredImage], Optional[Manifest]],
+        heads: Sequence[tuple[Head, StoredImage]],
+        push: Callable[[Head, StoredImage], Optional[Manifest]],
         listener: Listener,
     ) -> list[ImageResult]:
         """``push`` for each image that the registry lacks; after a failure only if the others go on."""
         results: list[ImageResult] = []
-        for plan, stored in plans:
-            if plan.state == "unchanged":
-                listener.line(f"{plan.image.name} is unchanged")
-                results.append(ImageResult(plan, "unchanged", plan.manifest))
+        for head, stored in heads:
+            if head.state == "unchanged":
+                listener.line(f"{head.name} is unchanged")
+                results.append(ImageResult(head, "unchanged", head.manifest))
             elif self._options.on_failure != "continue" and any(result.error for result in results):
-                results.append(ImageResult(plan, "cancelled"))
+                results.append(ImageResult(head, "cancelled"))
             else:
-                results.append(self._tried(plan, stored, push, listener))
+                results.append(self._tried(head, stored, push, listener))
         return results
 
     def _tried(
         self,
-        plan: StoredPlan,
+        head: Head,
         stored: StoredImage,
-        push: Callable[[StoredPlan, StoredImage], Optional[Manifest]],
+        push: Callable[[Head, StoredImage], Optional[Manifest]],
         listener: Listener,
     ) -> ImageResult:
+        listener.line(f"pushing {head.name}")
         begun = time.monotonic()
         try:
-            listener.line(f"pushing {plan.image.name}")
-            found = push(plan, stored)
-        except BuilderError as error:
-            if isinstance(error, Cancelled):
-                raise
-            error.image = plan.image.name
-            listener.line(f"{plan.image.name} failed")
-            return ImageResult(plan, "failed", error=error, seconds=time.monotonic() - begun)
-        if found is not None:
-            listener.line(f"{plan.image.name} pushed as {found.digest}")
-        return ImageResult(plan, "success", found, time.monotonic() - begun)
-
-    def _plan(self, image: Image, stored: StoredImage) -> StoredPlan:
-        plan = StoredPlan(
-            image=image,
-            resolutions=(),
-            bases=(),
-            injection=Injection("", {}),
-            input_hash=stored.digest,
-            held=tuple(stored.platforms),
-        )
-        if self._options.rebuild == "always":
-            return replace(plan, reason="rebuild is always")
-        leading: Optional[Manifest] = None
-        for reference in image.references:
-            manifest = self._found(reference)
-            if manifest is None or manifest.digest != stored.digest:
-                what = "is not in the registry" if manifest is None else "is another image"
-                return replace(plan, reason=f"{reference} {what}")
-            leading = leading or manifest
-        missing = read.missing(self._registry, leading) if leading else []
-        if missing:
-            lost = ", ".join(map(str, missing))
-            return replace(plan, reason=f"the registry has lost {lost} of {image.name}")
-        return replace(plan, state="unchanged", reason="the registry holds it already", manifest=leading)
-
-    def _found(self, reference: Reference) -> Optional[Manifest]:
-        try:
-            return read.manifest(self._registry, reference, mirrors=False)
+            found = push(head, stored)
         except RegistryError as error:
-            # Some registries answer 401 or 403 for a repository that does not exist yet.
-            if error.code == "manifest_unknown" or error.status in (401, 403):
-                return None
-            raise
+            error.image = head.name
+            listener.line(f"{head.name} failed")
+            return ImageResult(head, "failed", error=error, seconds=time.monotonic() - begun)
+        if found is not None:
+            listener.line(f"{head.name} pushed as {found.digest}")
+        return ImageResult(head, "success", found, time.monotonic() - begun)
 
-    def _upload(self, plan: StoredPlan, stored: StoredImage) -> None:
+    def _plan(self, image: Image, stored: StoredImage) -> Head:
+        head = Head(image, tuple(stored.platforms), stored.digest)
+        return compare(head, stored_otherwise, self._options, self._registry)
+
+    def _upload(self, head: Head, stored: StoredImage) -> None:
         """Everything but the tags."""
-        leading = plan.image.references[0]
+        leading = head.image.references[0]
         check_push(self._registry, leading)
         for manifest in stored.manifests:
             for digest, path in manifest.blobs.items():
@@ -157,11 +111,11 @@ class ImagePush:
             if manifest.digest != stored.digest:
                 push_manifest(self._registry, leading, manifest.media_type, manifest.body, manifest.digest)
 
-    def _push(self, plan: StoredPlan, stored: StoredImage) -> Manifest:
-        self._upload(plan, stored)
-        for reference in plan.image.references:
+    def _push(self, head: Head, stored: StoredImage) -> Manifest:
+        self._upload(head, stored)
+        for reference in head.image.references:
             push_manifest(self._registry, reference, stored.media_type, stored.body)
-        return confirm(self._registry, plan.image.references, stored.digest)
+        return confirm(self._registry, head.image.references, stored.digest)
 
     def _push_blob(self, reference: Reference, digest: str, path: str) -> None:
         """Upload a blob once; other repositories of the target's registry take it from the first."""

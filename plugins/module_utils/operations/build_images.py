@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from typing import Optional, Union
 
 from ..build.access import Access
+from ..build.bake_run import BuildxBaker
 from ..build.carry_out import carry_out
 from ..build.plan import BuildInput, Plan, make_plan
+from ..build.planned import unplannable
 from ..build.result import ImageResult, Report, failed_together
 from ..build.stored_image import ImagePush
 from ..document.options import Options
@@ -27,6 +29,7 @@ from ..sources.memory import remember
 from ..sources.tree import SourceTree
 from ..sources.workspace import Workspace
 from .fetch_source import fetch_again, read_source
+from .heard import Heard
 
 _PARALLEL_REQUESTS = 8
 
@@ -62,6 +65,7 @@ def build_images(
     no later step comes. ``listener`` is told what goes on. This process connects to no address but those
     that ``reach`` allows; BuildKit is not bound by it. Raises ``BuilderError`` where nothing could be built.
     """
+    listener = Heard(listener)
     with ExitStack() as stack:
         tree: Optional[SourceTree] = None
         if isinstance(place, InWorkspace):
@@ -95,13 +99,11 @@ def build_images(
                 if tree and tree.memory and not input_.known:
                     remember(tree.memory, plan.known)
                 if plan_only:
-                    results = [
-                        ImageResult(image, image.state, image.manifest, error=image.error)
-                        for image in plan.images
-                    ]
+                    results = list(map(ImageResult.planned, plan.images))
                 else:
                     folder = home.directory("build")
-                    results = carry_out(plan, options, access, registry, folder, listener)
+                    with BuildxBaker(plan, options, access, registry, folder, listener) as baker:
+                        results = carry_out(plan.images, options, baker, listener)
         except BuilderError as error:
             if isinstance(place, InWorkspace) and not isinstance(error, Cancelled):
                 home.hand_on()
@@ -113,7 +115,7 @@ def build_images(
 
 def _check_any(plan: Plan) -> None:
     """Raise the images' error where none of them can be built; what all have in common is told once."""
-    errors = [image.error for image in plan.images if image.error]
+    errors = unplannable(plan.images)
     if len(errors) < len(plan.images):
         return
     if len({(error.code, error.message, error.platform, error.line) for error in errors}) > 1:

@@ -7,13 +7,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils import process
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled
-from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable, run
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable, pause, run
 
 # Starts another program, tells its id by a file, and waits for it.
 OBEDIENT = 'sleep 600 & echo $! > "$0.part"; mv "$0.part" "$0"; wait'
@@ -112,6 +112,34 @@ def test_after_the_timeout_nothing_of_the_program_runs(grandchild: Path) -> None
         run(["sh", "-c", STUBBORN, str(grandchild)], timeout=2)
 
 
+# Tells of itself as ``OBEDIENT``, and then fills the pipe of its standard error for ever, or says one line.
+CHATTY = 'sleep 600 & echo $! > "$0"; while :; do echo "one line of many" >&2; done'
+SILENT = 'sleep 600 & echo $! > "$0"; echo "the only line" >&2; wait'
+
+
+@pytest.mark.parametrize(
+    "script", [CHATTY, f"trap '' TERM; {CHATTY}", SILENT], ids=["chatty", "stubborn", "silent"]
+)
+@pytest.mark.parametrize("error", [ZeroDivisionError(), Cancelled(), KeyboardInterrupt()], ids=repr)
+def test_what_is_raised_where_a_line_is_heard_ends_the_program_and_arrives(
+    grandchild: Path, error: BaseException, script: str
+) -> None:
+    def hear(line: str) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        run(["sh", "-c", script, str(grandchild)], on_stderr_line=hear)
+    assert raised.value is error
+
+
+def test_what_is_raised_where_the_last_line_is_heard_arrives() -> None:
+    def hear(line: str) -> None:
+        raise ZeroDivisionError(line)
+
+    with pytest.raises(ZeroDivisionError, match="last"):
+        run(["sh", "-c", "echo last >&2"], on_stderr_line=hear)
+
+
 @pytest.mark.parametrize("script", [OBEDIENT, STUBBORN], ids=["obedient", "stubborn"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_program_with_all_that_it_started(
@@ -194,6 +222,32 @@ def test_after_a_cancellation_other_threads_are_told_too() -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(Cancelled), cancellable():
         interrupted(pool)
     assert isinstance(told[0], Cancelled)
+
+
+def test_a_pause_ends_in_every_thread_when_the_work_is_cancelled() -> None:
+    begun = threading.Event()
+
+    def work() -> None:
+        begun.set()
+        pause(600)
+
+    def pause_twice(pool: ThreadPoolExecutor) -> None:
+        others.append(pool.submit(work))
+        begun.wait(20)
+        when_there(Path("/"), signal_self)
+        pause(600)
+
+    others: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(Cancelled), cancellable():
+            pause_twice(pool)
+        assert isinstance(others[0].exception(), Cancelled)
+
+
+def test_a_pause_that_nobody_cancels_is_just_waited_for() -> None:
+    with ThreadPoolExecutor(1) as pool, cancellable():
+        pause(0.01)
+        pool.submit(pause, 0.01).result()
 
 
 def test_work_after_a_cancelled_one_is_not_cancelled(grandchild: Path) -> None:

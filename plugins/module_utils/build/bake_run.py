@@ -1,0 +1,240 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""One run of ``docker buildx bake`` for images of a plan, and what the registry holds afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Optional, Union
+
+from ..docker_config import docker_config_folder
+from ..document.options import Options
+from ..engine.find import environment, rewrites_timestamps
+from ..errors import BuildError, RegistryError
+from ..listener import Event, Listener
+from ..oci.manifest import Manifest
+from ..process import run
+from ..registry import read
+from ..registry.client import Registry
+from ..registry.confirm import confirm
+from ..registry.credentials import docker_config
+from ..registry.push import check_push
+from ..secret import Secret, redact
+from .access import Access
+from .annotations import describe
+from .bake_file import Target, attestations, bake_file, secret_environment, secrets
+from .buildkit_errors import build_failure
+from .buildkit_progress import Outcome, Reader
+from .carry_out import Baked, Step
+from .input_hash import INPUT_HASH
+from .plan import Plan
+from .planned import Head
+from .unchanged import built_otherwise
+
+
+class BuildxBaker:
+    """Bakes images of ``plan`` (see ``Baker``), as a context manager.
+
+    The files that buildx needs are in a directory of their own in ``folder``, a private one. None of
+    them stays after the block. ``listener`` is told of each step, without any secret.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        options: Options,
+        access: Access,
+        registry: Registry,
+        folder: str,
+        listener: Listener,
+    ) -> None:
+        self._source = plan.source
+        self._engine = plan.engine
+        self._planned = {image.head.name: image for image in plan.pending}
+        self._options = options
+        self._access = access
+        self._registry = registry
+        self._listener = listener
+        self._directory = tempfile.TemporaryDirectory(dir=folder)
+        self._folder = self._directory.name
+        self._dockerfiles: dict[str, str] = {}
+        self._before: dict[str, Optional[str]] = {}
+
+    def __enter__(self) -> BuildxBaker:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._directory.cleanup()
+
+    def check_push(self, image: Head) -> None:
+        """Raise ``RegistryError`` where the registry would not take ``image``."""
+        check_push(self._registry, image.image.references[0])
+
+    def bake(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> Baked:
+        """Do ``step`` for all ``images`` in one run of buildx. Raises ``BuildError``."""
+        targets = [self._target(f"image-{number}", image, step) for number, image in enumerate(images)]
+        names = {target.key: target.image.name for target in targets}
+        hidden = [*secrets(targets), *self._access.secrets]
+        if step is not Step.BUILD:
+            for image in images:
+                if image.name not in self._before:
+                    self._before[image.name] = self._digest(image)
+        reader = Reader(names, _Redacting(self._listener, hidden))
+        metadata = os.path.join(self._folder, f"{name}.metadata.json")
+        file = self._write_json(f"{name}.json", bake_file(self._source.context, targets))
+        result = run(
+            self._argv(file, metadata, cache),
+            env={**self._environment, **secret_environment(targets)},
+            cwd=self._folder,
+            on_stderr_line=reader.feed,
+        )
+        outcome = reader.outcome(result.status)
+        if result.status:
+            raise self._explained(outcome, names, hidden)
+        seconds = {target.image.name: outcome.seconds(target.key) for target in targets}
+        if step is Step.BUILD:
+            return Baked(seconds)
+        with open(metadata, encoding="utf-8") as content:
+            told = json.load(content)
+        digests = {names[key]: entry.get("containerimage.digest", "") for key, entry in told.items()}
+        return Baked(
+            seconds, {image.name: self._held(image, digests.get(image.name, "")) for image in images}
+        )
+
+    def pushed(self, image: Head) -> Optional[Manifest]:
+        """What an ended bake pushed of ``image`` all the same, if that is all of it."""
+        digest = self._digest(image)
+        if digest is None or digest == self._before[image.name]:
+            return None
+        held = self._held(image, digest)
+        # Somebody else may have pushed this tag in the meantime.
+        return None if isinstance(held, RegistryError) or built_otherwise(image, held) else held
+
+    def _digest(self, image: Head) -> Optional[str]:
+        """What the image's leading tag names now; ``None`` also where the registry does not say."""
+        with suppress(RegistryError):
+            return read.digest(self._registry, image.image.references[0], mirrors=False)
+        return None
+
+    def _held(self, image: Head, digest: str) -> Union[Manifest, RegistryError]:
+        """What the registry holds of the image that was pushed as ``digest``, or why that is not known."""
+        try:
+            return confirm(self._registry, image.image.references, digest, image.platforms)
+        except RegistryError as error:
+            return error
+
+    def _argv(self, file: str, metadata: str, cache: bool) -> list[str]:
+        builder = self._engine.builder
+        return [
+            *self._engine.command,
+            "bake",
+            *(["--builder", builder] if builder else []),
+            "--file",
+            file,
+            "--metadata-file",
+            metadata,
+            "--progress",
+            "rawjson",
+            *([] if cache else ["--no-cache"]),
+        ]
+
+    def _explained(self, outcome: Outcome, names: dict[str, str], hidden: list[Secret]) -> BuildError:
+        error = build_failure(outcome, names, self._source.dockerfile_name)
+        error.message = redact(error.message, hidden)
+        error.args = (error.message,)
+        return error
+
+    def _target(self, key: str, image: Head, step: Step) -> Target:
+        planned = self._planned[image.name]
+        recipe = planned.recipe
+        return Target(
+            key=key,
+            image=image.image,
+            dockerfile=self._write_dockerfile(recipe.injection.text),
+            stage=recipe.resolutions[0].target_name,
+            platforms=image.platforms,
+            contexts=recipe.injection.contexts,
+            description=describe(self._source, planned),
+            input_hash={INPUT_HASH: image.input_hash},
+            attest=attestations(self._options),
+            source_date_epoch=self._source.committed_at,
+            push=step is not Step.BUILD,
+            cached=step is Step.PUSH,
+            rewrite_timestamps=self._rewrite_timestamps,
+        )
+
+    @cached_property
+    def _rewrite_timestamps(self) -> bool:
+        """Whether files get the commit's time; without a commit there is none to give them."""
+        if not self._source.committed_at:
+            return False
+        possible = rewrites_timestamps(self._engine)
+        if not possible:
+            self._listener.line(
+                "this builder cannot give files the commit's time: another engine gives other digests"
+            )
+        return possible
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        """An own ``DOCKER_CONFIG``, and the user's contexts and builders where they are used."""
+        user = docker_config_folder()
+        own = os.path.join(self._folder, "docker")
+        os.mkdir(own, 0o700)
+        config = docker_config(self._access.logins, self._access.user_config)
+        contexts = os.path.join(user, "contexts")
+        if os.path.isdir(contexts):
+            os.symlink(contexts, os.path.join(own, "contexts"))
+        self._write_json(os.path.join("docker", "config.json"), config)
+        state = os.environ.get("BUILDX_CONFIG") or os.path.join(user, "buildx")
+        env = environment(self._engine)
+        for name in ("BUILDX_BUILDER", "BUILDX_BAKE_FILE", "SOURCE_DATE_EPOCH"):
+            env.pop(name, None)
+        return {
+            **env,
+            "DOCKER_CONFIG": own,
+            "BUILDX_CONFIG": state if self._engine.builder else os.path.join(own, "buildx"),
+            "BUILDX_BAKE_ENTITLEMENTS_FS": "0",
+        }
+
+    def _write_dockerfile(self, text: str) -> str:
+        """The path of a Dockerfile with ``text``, beside what the source's own has as ``.dockerignore``."""
+        path = self._dockerfiles.get(text)
+        if path is None:
+            folder = os.path.join(self._folder, str(len(self._dockerfiles)))
+            os.mkdir(folder)
+            path = self._dockerfiles[text] = os.path.join(folder, "Dockerfile")
+            with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                file.write(text)
+            ignore = f"{self._source.dockerfile}.dockerignore"
+            if os.path.isfile(ignore) and not os.path.islink(ignore):
+                shutil.copyfile(ignore, f"{path}.dockerignore")
+        return path
+
+    def _write_json(self, name: str, content: Any) -> str:
+        path = os.path.join(self._folder, name)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(content, file)
+        return path
+
+
+class _Redacting:
+    """Keeps secrets out of what a listener is told."""
+
+    def __init__(self, listener: Listener, secrets: Sequence[Secret]) -> None:
+        self._listener = listener
+        self._secrets = secrets
+
+    def line(self, text: str) -> None:
+        self._listener.line(redact(text, self._secrets))
+
+    def event(self, event: Event) -> None:
+        text, line = redact(event.text, self._secrets), redact(event.line, self._secrets)
+        self._listener.event(replace(event, text=text, line=line))

@@ -1,0 +1,47 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""What a listener raises, as an error of the work that it was told of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import BuilderError, from_os_error
+from ..listener import Event, Listener
+
+
+class Heard:
+    """Tells ``listener``; what it raises ends the work as a ``BuilderError``.
+
+    What is one already stays as it is, and what the operating system refused is told as everywhere (see
+    ``from_os_error``). Everything else has the code ``listener_failed``.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def line(self, text: str) -> None:
+        """Tell a line."""
+        with _explained():
+            self._listener.line(text)
+
+    def event(self, event: Event) -> None:
+        """Tell an event."""
+        with _explained():
+            self._listener.event(event)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except BuilderError:
+        raise
+    except OSError as error:
+        raise from_os_error(error) from error
+    except Exception as error:
+        raise BuilderError(
+            "listener_failed",
+            f"Nobody could be told how the work goes: {str(error) or type(error).__name__}.",
+            hint="Mend what listens, then run it again.",
+        ) from error

@@ -1,0 +1,190 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""What a plan says of images, with a registry that answers from a table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Optional, Union, cast
+
+import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.input_hash import INPUT_HASH
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import (
+    BuildInput,
+    Plan,
+    make_plan,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.planned import Unplannable
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.options import Options
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Image
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import Endpoint
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.find import Engine
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.manifest import Manifest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.client import Registry
+
+AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
+ENGINE = Engine(Endpoint("unix:///nowhere"), "/no/buildx", "", {"ServerVersion": "28.5.2"}, AMD64)
+DOCKERFILE = """\
+ARG V=3
+FROM --platform=$BUILDPLATFORM golang:$V AS build
+ARG WHAT
+RUN make $WHAT
+FROM alpine:3.20 AS final
+# ünder
+COPY --from=build /x /x
+COPY --from=busybox:1 /bin/sh /sh
+COPY app /app
+"""
+
+
+def digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def base(reference: Reference) -> Manifest:
+    """A base image for two platforms, whose digests are made of its name."""
+    platforms = {platform: digest(f"{reference}{platform.architecture}") for platform in (AMD64, ARM64)}
+    return Manifest(reference, digest(str(reference)), "", {}, platforms)
+
+
+@dataclass
+class Registries:
+    """Hold every base image; of the images to build they hold ``pushed``, or answer with that error."""
+
+    pushed: Mapping[str, Union[Manifest, RegistryError]] = field(default_factory=dict)
+    lacking: tuple[Platform, ...] = ()
+
+    def manifest(self, reference: Reference, *, mirrors: bool = True) -> Manifest:
+        if mirrors:
+            return base(reference)
+        absent = RegistryError("manifest_unknown", f"{reference} is not there.", status=404)
+        answer = self.pushed.get(str(reference), absent)
+        if isinstance(answer, RegistryError):
+            raise answer
+        return answer
+
+    def missing(self, manifest: Manifest) -> list[Platform]:
+        return list(self.lacking)
+
+
+@pytest.fixture(autouse=True)
+def asked_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    def manifest(registry: Any, reference: Reference, *, mirrors: bool = True) -> Any:
+        return registry.manifest(reference, mirrors=mirrors)
+
+    monkeypatch.setattr(read, "manifest", manifest)
+    monkeypatch.setattr(read, "missing", lambda registry, index: registry.missing(index))
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> BuildInput:
+    (tmp_path / "app").write_text("x\n", encoding="utf-8")
+    (tmp_path / "Dockerfile").write_text(DOCKERFILE, encoding="utf-8")
+    for name in ("app", "Dockerfile"):
+        (tmp_path / name).chmod(0o644)
+    return BuildInput(str(tmp_path), str(tmp_path / "Dockerfile"), "Dockerfile")
+
+
+def image(*references: str, **values: Any) -> Image:
+    return Image(tuple(map(Reference.parse, references)), **values)
+
+
+def planned(
+    source: BuildInput,
+    *images: Image,
+    registries: Optional[Registries] = None,
+    options: Optional[Options] = None,
+    engine: Engine = ENGINE,
+) -> Plan:
+    with ThreadPoolExecutor(2) as pool:
+        return make_plan(
+            source, images, options or Options(), engine, cast(Registry, registries or Registries()), pool
+        )
+
+
+FULL = image(
+    "localhost:5000/a:latest",
+    platforms=(ARM64, AMD64),
+    build_args={"V": "4", "WHAT": "all"},
+    labels={"l": "ö"},
+    annotations={"a": "b"},
+    base={"final": "debian:12"},
+)
+PLAIN = image("localhost:5000/b:latest", target="build")
+
+
+def test_input_hashes_are_those_of_the_images_that_users_have_pushed(source: BuildInput) -> None:
+    # Those of version 1. With other ones, all that anybody has is built once more: then raise the version.
+    options = Options(provenance="min", sbom=True)
+    found = planned(source, FULL, PLAIN, options=options).images
+    assert [image.head.input_hash for image in found] == [
+        "sha256:6f2520ed4563e188490e9986c42dda359edef98710fe11687a6e6b3d321e62fc",
+        "sha256:0b7151453eb38d054ed9f90f2a1de6086743bfdfcd90544743fda362a429c4a9",
+    ]
+    found = planned(source, FULL, PLAIN, options=options, engine=replace(ENGINE, builder="mine")).images
+    assert [image.head.input_hash for image in found] == [
+        "sha256:bc274548d38a0e55ba74cccb0e1e0070f4795d5c41bdc920aac74272ef0d1b55",
+        "sha256:80ade609aea408389de4e0c32151aefdd51132c2d23530535711027f78af2a56",
+    ]
+
+
+def pushed(source: BuildInput, wanted: Image, **values: Any) -> Manifest:
+    """What stands in the registry after ``wanted`` was built, but for ``values``."""
+    head = planned(source, wanted).images[0].head
+    made = Manifest(
+        wanted.references[0],
+        digest("pushed"),
+        "",
+        {INPUT_HASH: head.input_hash},
+        {platform: digest(str(platform)) for platform in head.platforms},
+    )
+    return replace(made, **values)
+
+
+def test_an_image_is_unchanged_where_each_of_its_names_stands_for_the_whole_of_it(source: BuildInput) -> None:
+    wanted = image("localhost:5000/a:1", "localhost:5000/a:2")
+    held = pushed(source, wanted)
+    names = [str(reference) for reference in wanted.references]
+    plan = planned(source, wanted, registries=Registries(dict.fromkeys(names, held)))
+    head = plan.images[0].head
+    assert (head.state, head.reason, head.manifest) == ("unchanged", "the registry holds it already", held)
+    assert plan.pending == ()
+
+
+def test_the_reason_to_build_is_what_the_registry_holds_instead(source: BuildInput) -> None:
+    wanted = image("localhost:5000/a:1", "localhost:5000/a:2")
+    held = pushed(source, wanted)
+    first, second = (str(reference) for reference in wanted.references)
+
+    def reason(leading: Any, other: Any = held, **arguments: Any) -> str:
+        registries = Registries({first: leading, second: other}, arguments.pop("lacking", ()))
+        plan = planned(source, wanted, registries=registries, **arguments)
+        assert plan.pending == plan.images
+        return plan.images[0].head.reason
+
+    absent, refused = RegistryError("manifest_unknown", ""), RegistryError("denied", "", status=403)
+    assert reason(absent) == f"{first} is not in the registry"
+    assert reason(held, absent) == f"{second} is not in the registry"
+    assert reason(refused) == f"{first} cannot be read from the registry"
+    assert reason(replace(held, annotations={})) == f"{first} was built from other inputs"
+    assert reason(held, replace(held, platforms={})) == f"{second} has other platforms"
+    assert reason(held, replace(held, digest=digest("2"))) == f"{second} is another build than {first}"
+    assert reason(held, lacking=(ARM64,)) == f"the registry has lost linux/arm64 of {first}"
+    assert reason(held, options=Options(rebuild="always")) == "rebuild is always"
+
+
+def test_an_image_that_the_registry_does_not_tell_of_fails_by_itself(source: BuildInput) -> None:
+    busy = RegistryError("registry_failed", "It is busy.", status=503)
+    plan = planned(source, FULL, PLAIN, registries=Registries({FULL.name: busy}))
+    first, second = plan.images
+    assert isinstance(first, Unplannable)
+    assert (first.error.code, first.error.image) == ("registry_failed", FULL.name)
+    assert (first.head.state, first.head.platforms) == ("failed", ())
+    assert plan.pending == (second,)
