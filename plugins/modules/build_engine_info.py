@@ -12,6 +12,8 @@ author: SODALITE image-builder developers (@SODALITE-EU)
 description:
   - Finds the Docker Engine and the buildx to build with, tells whether they suffice for images of several
     platforms, and otherwise where they are to come from.
+extends_documentation_fragment:
+  - sodalite.image_builder.docker_package
 options:
   name:
     description: Name of the private engine, and of a builder on the machine's own.

@@ -19,6 +19,11 @@ options:
     type: list
     elements: str
     default: []
+  unless_python_has:
+    description:
+      - A package of Python, such as V(docker), for which O(packages) are.
+      - They are not installed where the Python that runs the module has it, or is not the distribution's.
+    type: str
   record:
     description: The JSON file that remembers the packages.
     type: path
@@ -42,6 +47,12 @@ EXAMPLES = r"""
 - name: Install what Docker Engine needs from the distribution
   sodalite.image_builder.debian_recorded:
     packages: [runc, iptables]
+    record: /opt/image-builder/installed.json
+
+- name: Install what asking Docker Engine takes, where this host's Python lacks it
+  sodalite.image_builder.debian_recorded:
+    packages: [python3-docker]
+    unless_python_has: docker
     record: /opt/image-builder/installed.json
 
 - name: Remove what was installed for Docker Engine
@@ -72,6 +83,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "packages": {"type": "list", "elements": "str", "default": []},
+            "unless_python_has": {"type": "str"},
             "record": {"type": "path", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
@@ -82,7 +94,9 @@ def main() -> None:
         if given["state"] == "absent":
             done = packages.purge(record, dry_run=dry_run)
         else:
-            done = packages.install(given["packages"], record, dry_run=dry_run)
+            wanted = given["unless_python_has"]
+            names = given["packages"] if wanted is None or packages.python_lacks(wanted) else []
+            done = packages.install(names, record, dry_run=dry_run)
         module.exit_json(changed=done.changed, recorded=done.packages)
 
 

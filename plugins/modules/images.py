@@ -165,6 +165,7 @@ options:
         type: bool
         default: false
 extends_documentation_fragment:
+  - sodalite.image_builder.docker_package
   - sodalite.image_builder.source
 """
 

@@ -13,6 +13,7 @@ description:
   - A registry that can only delete whole manifests is asked to only if no other tag names the same one.
   - To put an image into a registry, see M(sodalite.image_builder.images).
 extends_documentation_fragment:
+  - sodalite.image_builder.docker_package
   - sodalite.image_builder.registry_login
 attributes:
   check_mode:

@@ -11,6 +11,7 @@ author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Asks a registry for the digest, the platforms and the annotations of an image, without pulling it.
 extends_documentation_fragment:
+  - sodalite.image_builder.docker_package
   - sodalite.image_builder.registry_login
 attributes:
   check_mode:

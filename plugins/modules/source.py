@@ -46,6 +46,7 @@ options:
     description: Time limit for fetching, in seconds. What it takes counts against that of the build.
     type: float
 extends_documentation_fragment:
+  - sodalite.image_builder.docker_package
   - sodalite.image_builder.source
 """
 

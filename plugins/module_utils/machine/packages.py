@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +36,12 @@ class Recorded:
     packages: list[str]
 
 
+def python_lacks(name: str) -> bool:
+    """Whether the Python that runs this lacks the package ``name`` and takes those that apt installs."""
+    own = sys.prefix == "/usr" and shutil.which("apt-get") is not None
+    return own and importlib.util.find_spec(name) is None
+
+
 def install(names: Sequence[str], record: Path, *, dry_run: bool = False) -> Recorded:
     """Install those of ``names`` that are missing, and add all packages that came with them to ``record``.
 
@@ -40,6 +49,8 @@ def install(names: Sequence[str], record: Path, *, dry_run: bool = False) -> Rec
     ``dry_run`` nothing is touched. Raises ``MachineError``.
     """
     recorded = _read(record)
+    if not names:
+        return Recorded(False, sorted(recorded))
     before = _states()
     installed = {name.split(":", 1)[0] for name, state in before.items() if state == "i"}
     missing = [name for name in names if name not in installed]

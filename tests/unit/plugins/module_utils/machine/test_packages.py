@@ -49,6 +49,18 @@ def test_what_is_missing_is_installed_and_recorded_with_all_that_it_brings(state
     assert len(asked(state)) == 2
 
 
+def test_a_python_takes_from_apt_only_what_it_lacks(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not packages.python_lacks("no_such_package"), (
+        "a virtual environment does not see the distribution's"
+    )
+    monkeypatch.setattr("sys.prefix", "/usr")
+    assert packages.python_lacks("no_such_package")
+    assert not packages.python_lacks("json")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert not packages.python_lacks("no_such_package"), "there is no apt"
+    assert not packages.install([], state / "installed.json").changed
+
+
 def test_only_what_is_on_record_and_still_there_is_purged(state: Path) -> None:
     record = state / "installed.json"
     record.write_text('["runc", "gone", "old"]')
