@@ -1,5 +1,5 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Who a request acts as towards registries."""
+"""As whom a request speaks to registries, and which addresses it may reach."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 
 The format is buildx's ``--progress=rawjson``: a stream of JSON objects on standard error
 (pretty-printed by older buildx, one a line by newer), with the error as plain text at the end.
+No library reads it, so it is read here.
 """
 
 from __future__ import annotations

@@ -6,12 +6,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..document.options import Options
-from ..document.target import Image
-from ..oci.platform import Platform
 from ..sources.context_digest import DIGEST_VERSION
+
+if TYPE_CHECKING:  # Every command that prints anything takes ``INPUT_HASH`` from here.
+    from ..document.options import Options
+    from ..document.target import Image
+    from ..oci.platform import Platform
 
 #: The annotation of a pushed index (or of a single manifest) that holds the input hash.
 INPUT_HASH = "eu.sodalite.image-builder.input-hash"

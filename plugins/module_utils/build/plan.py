@@ -1,7 +1,8 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """What would be built and why: bases resolved to digests, input hashes, what the registry already holds.
 
-Making a plan changes nothing. It is what check mode shows and what ``build`` carries out.
+Making a plan changes nothing. It is what check mode shows and what ``carry_out`` carries out. Bake cannot say
+beforehand what it would build, and why; so the plan is made here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Callable, Optional, TypeVar, Union
+from typing import Callable, Optional, TypeVar, Union
 
 from ..dockerfile.hazards import refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
@@ -171,7 +172,7 @@ class _Lookup:
     """The manifests of many references, each asked for once and all at the same time."""
 
     def __init__(self, registry: Registry, pool: Executor, references: Sequence[Reference]) -> None:
-        def ask(reference: Reference) -> Any:
+        def ask(reference: Reference) -> Union[Manifest, RegistryError]:
             try:
                 return read.manifest(registry, reference)
             except RegistryError as error:
@@ -185,8 +186,7 @@ class _Lookup:
         if isinstance(answer, RegistryError):
             # Each image has an error of its own, with its own place.
             raise answer.copy()
-        found: Manifest = answer
-        return found
+        return answer
 
 
 @contextmanager

@@ -401,11 +401,12 @@ def test_what_was_waited_for_together_is_not_waited_for_once_more() -> None:
     assert [bake[0] for bake in baker.bakes].count(("a",)) == 1
 
 
-def test_another_failure_leaves_each_image_its_own_patience() -> None:
+def test_after_another_failure_each_image_may_be_waited_for_anew() -> None:
     clock = Clock()
-    baker = Baker({("a", "b"): [failure(blamed="b")], ("a",): [failure("push_failed")] * 2})
+    together = [failure("push_failed"), failure(blamed="b")]
+    baker = Baker({("a", "b"): together, ("a",): [failure("push_failed")] * 2})
     assert states(build(baker, pending("a", "b"), clock=clock)) == {"a": "success", "b": "failed"}
-    assert clock.pauses == [2, 4]
+    assert clock.pauses == [2, 2, 4]
 
 
 def test_an_image_that_the_registry_does_not_hold_afterwards_has_failed() -> None:
