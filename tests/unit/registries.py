@@ -293,8 +293,12 @@ class Server:
 
 
 @contextmanager
-def serving(answer: Callable[[Seen], Answer], certificate: Optional[Certificate] = None) -> Iterator[Server]:
-    """Run a server on a free port of 127.0.0.1 that answers every request with ``answer(request)``."""
+def serving(
+    answer: Callable[[Seen], Answer],
+    certificate: Optional[Certificate] = None,
+    address: tuple[str, int] = ("127.0.0.1", 0),
+) -> Iterator[Server]:
+    """Run a server, on a free port unless told, that answers every request with ``answer(request)``."""
     seen: list[Seen] = []
     connections: list[object] = []
 
@@ -331,13 +335,13 @@ def serving(answer: Callable[[Seen], Answer], certificate: Optional[Certificate]
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(address, Handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate.path, certificate.key_path)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     with in_background(server):
-        yield Server(f"127.0.0.1:{server.server_port}", seen, connections)
+        yield Server(f"{address[0]}:{server.server_port}", seen, connections)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from .connection import NotConnected, Sockets
 from .no_answer import NoAnswer
 from .proxy import Proxy, proxy_for
 from .reach import FORBIDDEN_HINT, AddressForbidden, require
-from .tls import Tls, UnusableFile, new_context
+from .tls import SYSTEM, Tls, UnusableFile, new_context
 
 _MOST_REDIRECTS = 10
 _KEPT_CONNECTIONS, _KEPT_SERVERS = 32, 100
@@ -79,8 +79,12 @@ class HttpClient:
         self._sockets.close()
         with self._lock:
             managers = list(self._managers.values())
-        for manager in managers:
-            manager.clear()
+        for pools in (manager.pools for manager in managers):
+            # To clear a manager leaves its pools open, in urllib3 2, for as long as anything knows them.
+            for key in pools.keys():  # noqa: SIM118, it cannot be gone through itself
+                pool = pools.get(key)
+                if pool is not None:
+                    pool.close()
 
     def wait(self, seconds: float) -> None:
         """Wait; raises ``Cancelled`` when the client is closed meanwhile."""
@@ -98,7 +102,7 @@ class HttpClient:
         url: str,
         headers: Mapping[str, str],
         body: Carried = b"",
-        tls: Tls = Tls(),  # noqa: B008
+        tls: Tls = SYSTEM,
         onward: Optional[Onward] = None,
     ) -> Iterator[Answer]:
         """The answer to one request, as a context manager; redirects are followed where ``onward`` is given.
@@ -254,9 +258,12 @@ class Answer:
         """Up to ``size`` bytes, none at the end. Raises ``NoAnswer`` where the answer breaks off."""
         try:
             content: bytes = self._response.read(size)
-            return content
         except (HTTPError, http.client.HTTPException, OSError) as error:
             raise self._client.explain(self.url, error) from None
+        if self._sockets.closed.is_set():
+            # Where a body goes on until its connection ends, it now seems to be whole.
+            raise Cancelled()
+        return content
 
     def read_all(self, most: int) -> bytes:
         """The whole body. Raises ``NoAnswer``, also where it has more than ``most`` bytes."""

@@ -20,6 +20,10 @@ class Tls:
     insecure: bool = False
 
 
+#: The system's CAs, and nothing else.
+SYSTEM = Tls()
+
+
 class UnusableFile(Exception):
     """A certificate or key that cannot be used; its text is a clause that names the file."""
 

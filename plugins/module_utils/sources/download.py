@@ -22,7 +22,7 @@ from ..errors import SourceError
 from ..listener import Listener
 from ..network import file_url
 from ..network.no_answer import NoAnswer, reason, retry_after
-from ..network.tls import Tls
+from ..network.tls import SYSTEM, Tls
 from ..policy import Reach, everywhere
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def _onward(url: str) -> Callable[[str], Tls]:
         if not following.startswith(allowed):
             raise ValueError(f"to what is not {' or '.join(allowed)}")
         current = following
-        return Tls()
+        return SYSTEM
 
     return judge
 
