@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import ask as engine
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Listener
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
     InWorkspace,
@@ -25,6 +26,7 @@ def carry_out(
     ``reach`` says which addresses may be connected to.
     Raises ``BuilderError`` where nothing could be built; an image's own failure is in the report.
     """
+    engine.prepare()
     options = document.options
     fetched = fetch_source(
         document.source, document.custom_workdir, listener, lazy=True, timeout=options.timeout, reach=reach

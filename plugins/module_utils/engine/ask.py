@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Optional
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ..errors import EngineError
 from ..network.proxy import proxy_for
@@ -38,6 +40,20 @@ class _Unusable(Exception):
     def __init__(self, why: str, hint: str = "") -> None:
         super().__init__(why)
         self.hint = hint
+
+
+def prepare() -> None:
+    """Begin to import what ``ask`` takes, in a thread.
+
+    Whoever waits for git before an engine is asked spares the time that this takes.
+    """
+
+    def load() -> None:
+        # Whoever asks is told what is missing.
+        with suppress(ImportError):
+            import_module("docker.transport")
+
+    threading.Thread(target=load, daemon=True).start()
 
 
 def ask(endpoint: Endpoint) -> dict[str, Any]:
@@ -104,7 +120,8 @@ def _prepare(session: requests.Session, endpoint: Endpoint, way: Optional[ssh.Di
         session.verify = (endpoint.tls.file("ca.pem") or True) if endpoint.tls.verify else False
     proxy = proxy_for(scheme, parts.netloc)
     if proxy is not None:
-        session.proxies = {scheme: f"http://{proxy.address}"}
+        account = f"{quote(proxy.account, safe=':')}@" if proxy.account else ""
+        session.proxies = {scheme: f"http://{account}{proxy.address}"}
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
