@@ -9,7 +9,7 @@ export LC_ALL := C.UTF-8
 
 CHECKS := format lint types shell ansible-lint docs sanity molecule unit oldest builds integration e2e
 # What the checks call, apart from what the environments bring.
-PACKAGES := bzip2 ca-certificates git git-lfs iproute2 openssh-server openssl procps python3-venv shellcheck xz-utils zstd
+PACKAGES := bzip2 ca-certificates git git-lfs iproute2 openssh-server openssl procps python3-venv shellcheck tinyproxy-bin xz-utils zstd
 LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --upgrade
 MODULES = $(basename $(notdir $(filter-out %/__init__.py,$(wildcard plugins/modules/*.py))))
 

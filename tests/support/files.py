@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import base64
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Optional
 
 from tests.support.background_server import in_background
+from tests.support.registry import make_certificate
 
 _CHUNK = 1 << 20
 
@@ -41,14 +44,31 @@ class FileServer:
 
 
 @contextmanager
-def file_server(folder: Path, *, username: str = "", password: str = "") -> Iterator[FileServer]:
-    """Serve ``folder`` over HTTP; the account is asked for where ``password`` is given."""
+def file_server(
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    username: str = "",
+    password: str = "",
+    tls: Optional[Path] = None,
+) -> Iterator[FileServer]:
+    """Serve ``folder`` over HTTP; the account is asked for where ``password`` is given.
+
+    ``tls`` is a folder in which a CA (``ca.crt``) and a certificate of it are made.
+    """
 
     class Handler(_Handler):
         site: FileServer
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Handler.site = FileServer(f"http://127.0.0.1:{server.server_port}", folder, username, password)
+    server = ThreadingHTTPServer((host, 0), Handler)
+    if tls:
+        tls.mkdir(parents=True, exist_ok=True)
+        make_certificate(tls, host)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls / "server.crt", tls / "server.key")
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    url = f"{'https' if tls else 'http'}://{host}:{server.server_port}"
+    Handler.site = FileServer(url, folder, username, password)
     with in_background(server):
         yield Handler.site
 
