@@ -17,7 +17,11 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan 
     Plan,
     make_plan,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.planned import Unplannable
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.planned import Head, Unplannable
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.unchanged import (
+    compare,
+    stored_otherwise,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.options import Options
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import Endpoint
@@ -188,3 +192,25 @@ def test_an_image_that_the_registry_does_not_tell_of_fails_by_itself(source: Bui
     assert (first.error.code, first.error.image) == ("registry_failed", FULL.name)
     assert (first.head.state, first.head.platforms) == ("failed", ())
     assert plan.pending == (second,)
+
+
+def test_an_image_of_an_archive_is_unchanged_where_its_own_digest_stands_under_each_name() -> None:
+    wanted = image("localhost:5000/a:1", "localhost:5000/a:2")
+    first, second = (str(reference) for reference in wanted.references)
+    head = Head(wanted, (AMD64,), digest("stored"))
+    held = Manifest(wanted.references[0], digest("stored"), "", {}, {AMD64: digest("amd64")})
+
+    def judged(leading: Any, other: Any = held, lacking: tuple[Platform, ...] = (), **options: Any) -> Head:
+        registries = Registries({first: leading, second: other}, lacking)
+        return compare(head, stored_otherwise, Options(**options), cast(Registry, registries))
+
+    absent, refused = RegistryError("manifest_unknown", ""), RegistryError("denied", "", status=401)
+    assert judged(held) == head.judged("unchanged", "the registry holds it already", held)
+    assert judged(absent).reason == f"{first} is not in the registry"
+    assert judged(held, refused).reason == f"{second} cannot be read from the registry"
+    assert judged(held, replace(held, digest=digest("2"))).reason == f"{second} is another image"
+    assert judged(held, lacking=(AMD64,)).reason == f"the registry has lost linux/amd64 of {first}"
+    assert judged(held, rebuild="always").reason == "rebuild is always"
+    with pytest.raises(RegistryError) as raised:
+        judged(RegistryError("registry_failed", "It is busy.", status=503))
+    assert raised.value.image == first
