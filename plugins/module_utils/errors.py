@@ -8,9 +8,24 @@ what to do) and what a program needs (a code, the phase, the place).
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
 from typing import Any, Optional, TypeVar
 
 _Error = TypeVar("_Error", bound="BuilderError")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an error concerns.
+
+    ``image`` is the target reference, ``platform`` such as ``linux/arm64``, ``file`` and ``line`` the place
+    in the user's own document or Dockerfile.
+    """
+
+    image: Optional[str] = None
+    platform: Optional[str] = None
+    file: Optional[str] = None
+    line: Optional[int] = None
 
 
 class BuilderError(Exception):
@@ -18,8 +33,7 @@ class BuilderError(Exception):
 
     ``code`` is a stable lower-case word with underscores, ``phase`` one of
     ``parameters``, ``fetch``, ``plan``, ``build``, ``report``, ``engine`` and ``machine``.
-    ``image`` is the target reference concerned, ``platform`` such as ``linux/arm64``,
-    ``file`` and ``line`` the place in the user's own document or Dockerfile.
+    ``image``, ``platform``, ``file`` and ``line`` are those of its ``place``, where they are known.
     ``retryable`` says whether the same request can succeed later without a change.
     """
 
@@ -31,10 +45,7 @@ class BuilderError(Exception):
         message: str,
         *,
         hint: str = "",
-        image: Optional[str] = None,
-        platform: Optional[str] = None,
-        file: Optional[str] = None,
-        line: Optional[int] = None,
+        place: Place = Place(),
         retryable: bool = False,
         phase: Optional[str] = None,
     ) -> None:
@@ -42,10 +53,10 @@ class BuilderError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
-        self.image = image
-        self.platform = platform
-        self.file = file
-        self.line = line
+        self.image = place.image
+        self.platform = place.platform
+        self.file = place.file
+        self.line = place.line
         self.retryable = retryable
         if phase is not None:
             self.phase = phase

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Optional
 
-from ..errors import BuildError
+from ..errors import BuildError, Place
 from ..registry.confirm import LOST_HINT
 from .buildkit_progress import Outcome, Step
 
@@ -162,10 +162,7 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
         code,
         text,
         hint=hint,
-        image=image,
-        platform=_platform(step),
-        file=dockerfile if line else None,
-        line=line,
+        place=Place(image=image, platform=_platform(step), file=dockerfile if line else None, line=line),
         retryable=retryable,
     )
 

@@ -23,7 +23,7 @@ from ..document.options import Options
 from ..document.target import Image
 from ..engine import find as engines
 from ..engine.find import Engine
-from ..errors import BuilderError, Cancelled, DockerfileError, RegistryError
+from ..errors import BuilderError, Cancelled, DockerfileError, Place, RegistryError
 from ..oci.manifest import Manifest
 from ..oci.platform import Platform
 from ..oci.reference import Reference
@@ -229,8 +229,7 @@ def _planned_base(lookup: _Lookup, base: Base) -> PlannedBase:
             + ", ".join(sorted(str(platform) for platform in manifest.platforms))
             + ".",
             hint="Choose another base, or leave the platform out.",
-            platform=str(base.platform),
-            line=base.line,
+            place=Place(platform=str(base.platform), line=base.line),
         )
     return PlannedBase(base, manifest.digest)
 
@@ -268,8 +267,7 @@ def _runnable(source: BuildInput, engine: Engine, images: Sequence[PlannedImage]
                     "platform_not_runnable",
                     f"The builder cannot run {used.platform}; it can run {runnable}.",
                     hint="Register the emulators with: ansible-playbook sodalite.image_builder.setup",
-                    platform=str(platform),
-                    line=used.stage.line,
+                    place=Place(platform=str(platform), line=used.stage.line),
                 )
         return image
 

@@ -9,7 +9,7 @@ from typing import Callable, Optional
 
 from ..document.options import Options
 from ..document.target import Image
-from ..errors import RegistryError, SourceError
+from ..errors import Place, RegistryError, SourceError
 from ..listener import Listener
 from ..oci.layout import StoredImage, read_image
 from ..oci.manifest import Manifest
@@ -135,7 +135,7 @@ def _check(image: Image, options: Options) -> None:
             "archive_holds_image",
             f"The archive holds an image, which is pushed as it is: {', '.join(wrong)} do not fit it.",
             hint="Leave them out, or give an archive with a Dockerfile.",
-            image=image.name,
+            place=Place(image=image.name),
         )
 
 
@@ -148,7 +148,6 @@ def _for_platforms(stored: StoredImage, image: Image) -> StoredImage:
                 + ", ".join(sorted(map(str, stored.platforms)))
                 + ".",
                 hint="Leave the platform out, or save an image that has it.",
-                image=image.name,
-                platform=str(platform),
+                place=Place(image=image.name, platform=str(platform)),
             )
     return stored.only(image.platforms) if image.platforms else stored

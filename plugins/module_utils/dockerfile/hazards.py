@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ..errors import DockerfileError
+from ..errors import DockerfileError, Place
 from .parser import InstructionReader
 
 # These words are the shell's in the container, or kept as they are.
@@ -38,5 +38,5 @@ def refuse_hazards(text: str, engine_version: str) -> None:
                 "dockerfile_hazard",
                 f"The expansion {match.group(0)} would crash the Docker Engine.",
                 hint="Give it a pattern, as in ${VERSION#v}, or leave it out.",
-                line=instruction.line,
+                place=Place(line=instruction.line),
             )

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any, Optional, Union
 
 from ..document.target import Override
-from ..errors import DockerfileError
+from ..errors import DockerfileError, Place
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from .instructions import Dockerfile, Stage
@@ -126,8 +126,7 @@ def _base(
             "override_ambiguous",
             f"The keys {keys} of base ask for different bases of {place_of(used.stage)}.",
             hint="Keep one of them, or name the stage by its index.",
-            platform=str(resolution.platform),
-            line=used.stage.line,
+            place=Place(platform=str(resolution.platform), line=used.stage.line),
         )
     return Base(
         stage=used.stage.index,
@@ -240,7 +239,7 @@ def _unmatched(rule: _Rule, dockerfile: Dockerfile, resolutions: Sequence[Resolu
                     f"base[{rule.key!r}] cannot be replaced: {place_of(used.stage)} starts from "
                     f"{place_of(parent)}, not from an image.",
                     hint=f"Name stage {parent.name or parent.index}, or write the image's full reference.",
-                    line=used.stage.line,
+                    place=Place(line=used.stage.line),
                 )
             on_scratch = used
     elif rule.key == "final":
@@ -252,7 +251,7 @@ def _unmatched(rule: _Rule, dockerfile: Dockerfile, resolutions: Sequence[Resolu
             "override_of_scratch",
             f"base[{rule.key!r}] cannot be replaced: {place_of(on_scratch.stage)} starts from scratch.",
             hint="Choose a stage that starts from an image.",
-            line=on_scratch.stage.line,
+            place=Place(line=on_scratch.stage.line),
         )
     candidates = "; ".join(
         f"{place_of(used.stage)} starts from {_written_and_expanded(used)}"

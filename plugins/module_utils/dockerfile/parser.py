@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Optional
 
-from ..errors import DockerfileError
+from ..errors import DockerfileError, Place
 from .shell import SPACE, ExpansionError, heredoc_words, shown, unquoted_words
 
 BLANKS = re.compile(r"[\t\v\f\r ]+")
@@ -142,7 +142,7 @@ class InstructionReader:
 
 def syntax_error(message: str, hint: str, line: int) -> DockerfileError:
     """The error for what BuildKit could not read either."""
-    return DockerfileError("dockerfile_syntax", message, hint=hint, line=line)
+    return DockerfileError("dockerfile_syntax", message, hint=hint, place=Place(line=line))
 
 
 class _Lines:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..errors import DockerfileError
+from ..errors import DockerfileError, Place
 from .instructions import Dockerfile, Stage
 from .overrides import Base, place_of
 from .stages import Resolution
@@ -86,5 +86,5 @@ def _inseparable(stage: Stage, why: str) -> DockerfileError:
         "base_differs_by_platform",
         f"The base of {place_of(stage)} cannot be replaced for each platform: it {why}.",
         hint="Give the platforms as images of their own.",
-        line=stage.line,
+        place=Place(line=stage.line),
     )

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from ..errors import DockerfileError
+from ..errors import DockerfileError, Place
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from .instructions import Dockerfile, FromFlag, Stage
@@ -158,7 +158,7 @@ def _refuse_circle(dockerfile: Dockerfile, needs: Sequence[Sequence[int]]) -> No
             "dockerfile_circle",
             f"{_named(stuck[0])[:1].upper()}{_named(stuck[0])[1:]} needs what is built from it.",
             hint="Let it copy from an earlier stage.",
-            line=stuck[0].line,
+            place=Place(line=stuck[0].line),
         )
 
 
@@ -178,7 +178,7 @@ def _find_target(dockerfile: Dockerfile, target: Optional[str]) -> Stage:
             "target_without_name",
             f"Stage {stage.index} has no name of its own, so BuildKit cannot build it as a target.",
             hint="Give it a name with AS, or leave the target out for the last stage.",
-            line=stage.line,
+            place=Place(line=stage.line),
         )
     raise DockerfileError(
         "unknown_target",
@@ -223,7 +223,7 @@ def _expand(word: str, variables: Mapping[str, str], dockerfile: Dockerfile, lin
             "dockerfile_expansion",
             f"'{shown(word)}' cannot be expanded: {error}.",
             hint="Correct the expression, or give its variables as build_args.",
-            line=line,
+            place=Place(line=line),
         ) from None
 
 
@@ -240,7 +240,7 @@ def _all_stages(
                 "dockerfile_empty_base",
                 f"The base {shown(stage.base)} of {_named(stage)} is empty.",
                 hint="Give its variables as build_args, or a default in an ARG before the first FROM.",
-                line=stage.line,
+                place=Place(line=stage.line),
             )
         own = _stage_platform(dockerfile, stage, variables, build_platform)
         parent = by_name.get(base)
@@ -279,7 +279,7 @@ def _stage_platform(
             "dockerfile_platform",
             f"The platform {shown(stage.platform)} of {_named(stage)} cannot be used: {shown(str(error))}.",
             hint="Correct --platform, or leave it out to use the platform that is built.",
-            line=stage.line,
+            place=Place(line=stage.line),
         ) from None
 
 
@@ -291,7 +291,7 @@ def _reference(text: str, what: str, line: int) -> Reference:
             "dockerfile_reference",
             f"{what} cannot be used: {shown(str(error))}.",
             hint="Correct it, or give the variables that it uses as build_args.",
-            line=line,
+            place=Place(line=line),
         ) from None
 
 
@@ -328,6 +328,6 @@ def _flag_reference(flag: FromFlag) -> Reference:
             "dockerfile_reference",
             f"BuildKit does not expand {shown(flag.name)} in the from of {flag.instruction}.",
             hint="Name a stage there, and let that stage's FROM use the variable.",
-            line=flag.line,
+            place=Place(line=flag.line),
         )
     return _reference(flag.name, f"The from of {flag.instruction}", flag.line)

@@ -12,6 +12,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
     EngineError,
     MachineError,
     ParameterError,
+    Place,
     RegistryError,
     SourceError,
     from_os_error,
@@ -23,10 +24,7 @@ def test_an_error_reads_as_place_what_happened_and_what_to_do() -> None:
         "step_failed",
         "It failed.",
         hint="Correct it.",
-        image="team/app:1",
-        platform="linux/arm64",
-        file="docker/Dockerfile",
-        line=3,
+        place=Place(image="team/app:1", platform="linux/arm64", file="docker/Dockerfile", line=3),
     )
     assert (
         str(error)
@@ -36,7 +34,12 @@ def test_an_error_reads_as_place_what_happened_and_what_to_do() -> None:
 
 @pytest.mark.parametrize(
     ("fields", "text"),
-    [({}, "x."), ({"line": 2}, "line 2: x."), ({"file": "a"}, "a: x."), ({"hint": "Do y."}, "x. Do y.")],
+    [
+        ({}, "x."),
+        ({"place": Place(line=2)}, "line 2: x."),
+        ({"place": Place(file="a")}, "a: x."),
+        ({"hint": "Do y."}, "x. Do y."),
+    ],
 )
 def test_what_is_not_known_of_an_error_is_left_out(fields: dict[str, object], text: str) -> None:
     assert str(BuilderError("c", "x.", **fields)) == text  # type: ignore[arg-type]

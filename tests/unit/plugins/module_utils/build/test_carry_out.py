@@ -30,6 +30,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
     BuildError,
     Cancelled,
     DockerfileError,
+    Place,
     RegistryError,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event
@@ -64,7 +65,7 @@ def manifest(image: str) -> Manifest:
 
 
 def failure(code: str = "step_failed", blamed: Optional[str] = None) -> BuildError:
-    return BuildError(code, f"It ended with {code}.", image=name(blamed) if blamed else None)
+    return BuildError(code, f"It ended with {code}.", place=Place(image=name(blamed) if blamed else None))
 
 
 #: What one bake does: which images, what of the two steps, whether with the cache.
