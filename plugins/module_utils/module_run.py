@@ -11,7 +11,6 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -19,14 +18,7 @@ from .errors import BuilderError, from_os_error
 from .listener import Lines, Listener
 from .process import cancellable
 
-__all__ = ["REGISTRY_LOGIN", "AnsibleModule", "opened"]
-
-#: The argument specification of the documentation fragment ``registry_login``.
-REGISTRY_LOGIN: dict[str, dict[str, Any]] = {
-    "reference": {"type": "str", "required": True},
-    "username": {"type": "str"},
-    "password": {"type": "raw", "no_log": True},
-}
+__all__ = ["AnsibleModule", "opened"]
 
 
 @contextmanager

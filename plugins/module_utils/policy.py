@@ -21,8 +21,10 @@ def everywhere(address: Address) -> bool:
 class Policy:
     """What a document may ask of the machine that builds; everything, unless it says otherwise.
 
-    ``secret_forms`` are the forms of secrets that are read: ``text``, ``env`` and ``file``. ``local_paths``
-    is whether a document may name files and folders of this machine. ``builders`` are the
+    ``secret_forms`` are the forms of secrets that are read: ``text``, ``env`` and ``file``; the ``reader`` of
+    ``document/secrets.py`` asks. ``reach`` is asked in ``network/reach.py`` for each address. All else is
+    asked in ``document/permit.py``: ``local_paths`` is whether a document may name files and folders of this
+    machine (also as ``file`` addresses). ``builders`` are the
     buildx builders that may be named, ``None`` for any. ``longest_seconds`` bounds ``options.timeout`` and
     stands in for one that is left out; ``most_images`` is how many images a request may have.
     """

@@ -30,7 +30,8 @@ class Secret:
         return MASK
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._text == self._text
+        # One that was not read is equal to none that was.
+        return type(other) is Secret and other._text == self._text
 
     def __hash__(self) -> int:
         return hash(self._text)

@@ -53,13 +53,16 @@ error:
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_image
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import (
+    REGISTRY_LOGIN,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import remove
 
 
 def main() -> None:
     module = module_run.AnsibleModule(
         argument_spec={
-            **module_run.REGISTRY_LOGIN,
+            **REGISTRY_LOGIN,
             "state": {"type": "str", "choices": ["absent"], "required": True},
         },
         supports_check_mode=True,

@@ -67,11 +67,14 @@ error:
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_image
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import (
+    REGISTRY_LOGIN,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import describe
 
 
 def main() -> None:
-    module = module_run.AnsibleModule(argument_spec=module_run.REGISTRY_LOGIN, supports_check_mode=True)
+    module = module_run.AnsibleModule(argument_spec=REGISTRY_LOGIN, supports_check_mode=True)
     with module_run.opened(module):
         given = module.params
         wanted, account = accept_image(given["reference"], given["username"], given["password"])

@@ -30,7 +30,7 @@ options:
     choices: [present, absent]
     default: present
   custom_workdir:
-    description: Folder for the workspace. The default is the host's folder for temporary files.
+    description: Absolute path of a folder for the workspace, by default the host's for temporary files.
     type: path
   workspace:
     description: Path of the workspace to remove.

@@ -94,3 +94,5 @@ OPTIONS: dict[str, Any] = {
     "sbom": {"type": "bool", "default": _DEFAULTS.sbom},
     "delete_images": {"type": "bool", "default": _DEFAULTS.delete_images},
 }
+#: The options of the documentation fragment ``registry_login``.
+REGISTRY_LOGIN: dict[str, Any] = {"reference": {"type": "str", "required": True}, **_LOGIN}

@@ -17,6 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # The longest path that Linux takes; no name is longer.
 _LONGEST = 4096
 _LONGEST_FAULT = 1000
+_ALL = "the document"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -48,12 +49,12 @@ class Faults(list[str]):
         An empty ``path`` means the document itself.
         """
         if not isinstance(value, Mapping):
-            self.add(path, f"expected a mapping, got {kind_of(value)}")
+            self.add(path or _ALL, f"expected a mapping, got {kind_of(value)}")
             return {}
         names = list(known)
         for key in value:
             if not isinstance(key, str):
-                self.add(path, f"the key {key!r} is {kind_of(key)}; put it in quotes")
+                self.add(path or _ALL, f"the key {key!r} is {kind_of(key)}; put it in quotes")
             elif names and key not in names:
                 near = difflib.get_close_matches(key, names, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)

@@ -86,8 +86,7 @@ def test_each_secret_is_read_once_in_the_order_of_the_document_and_from_no_other
     assert resolved.raw["target"]["images"][1]["secrets"] == {"a.b": "read 4", "file": "read 5"}
     assert resolved.raw["target"]["images"][0] == RAW["target"]["images"][0]
     assert before == RAW
-    # What stands in its place is all that was changed.
-    assert checked == check(RAW)
+    assert checked == check(RAW) != resolved
 
 
 def test_every_fault_of_reading_secrets_is_told_with_its_path() -> None:
@@ -156,6 +155,13 @@ def test_the_folder_for_workspaces_is_an_absolute_path_or_nothing(tmp_path: Path
     for wrong in ("work", "~/work", 7, ["/work"]):
         (fault,) = faults({**plain, "custom_workdir": wrong})
         assert fault.startswith("custom_workdir: ")
+
+
+@pytest.mark.parametrize("raw", [None, [], "text", 7])
+def test_what_is_no_document_at_all_is_a_fault_among_those_of_its_missing_parts(raw: Any) -> None:
+    first, *others = faults(raw)
+    assert first.startswith("the document: expected a mapping, got ")
+    assert [fault.partition(":")[0] for fault in others] == ["source", "target"]
 
 
 def specified(options: dict[str, Any], place: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
