@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -164,16 +165,18 @@ def _explained(error: BaseException, endpoint: Endpoint) -> _Unusable:
         if isinstance(cause, ssl.SSLError):
             return _tls_failure(cause, endpoint)
     for cause in causes:
-        if isinstance(cause, (TimeoutError, requests.Timeout)):
+        if isinstance(cause, (socket.timeout, TimeoutError, requests.Timeout)):
             return _Unusable(f"no answer within {ANSWER_SECONDS:.0f} seconds")
         if isinstance(cause, PermissionError):
             return _Unusable(
                 "permission denied", "Ask for access to the engine (the group docker), or use root."
             )
-        if isinstance(cause, (BrokenPipeError, ConnectionResetError)) and endpoint.tls is not None:
-            return _tls_failure(None, endpoint)
+        if isinstance(cause, (BrokenPipeError, ConnectionResetError)):
+            break
         if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, requests.RequestException):
             return _Unusable(cause.strerror[0].lower() + cause.strerror[1:])
+    if endpoint.tls is not None:
+        return _tls_failure(None, endpoint)
     return _Unusable("it ends the connection without an answer")
 
 
