@@ -59,7 +59,8 @@ class Endpoint:
 
     def variables(self) -> dict[str, str]:
         """Those of ``VARIABLES`` that lead Docker's programs here."""
-        if self.tls is not None and self.context:
+        # DOCKER_HOST would lead the user's builders on the context "default" there, too.
+        if self.context:
             return {"DOCKER_CONTEXT": self.context}
         found = {"DOCKER_HOST": self.url}
         if self.tls is not None:

@@ -148,7 +148,7 @@ def test_the_variables_say_whether_there_is_tls(
     ("one", "variables"),
     [
         (Endpoint("unix:///run/docker.sock"), {"DOCKER_HOST": "unix:///run/docker.sock"}),
-        (Endpoint("ssh://far.test", None, "far"), {"DOCKER_HOST": "ssh://far.test"}),
+        (Endpoint("ssh://far.test", None, "far"), {"DOCKER_CONTEXT": "far"}),
         (Endpoint("tcp://far.test:2376", Tls("/keys", True), "far"), {"DOCKER_CONTEXT": "far"}),
         (
             Endpoint("tcp://far.test:2376", Tls("/keys", True)),
