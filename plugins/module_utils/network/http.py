@@ -150,7 +150,7 @@ class HttpClient:
             if not isinstance(body, bytes):
                 body.seek(0)
             try:
-                response = manager.urlopen(
+                response = manager.request(
                     method,
                     base + target,
                     body=body or None,

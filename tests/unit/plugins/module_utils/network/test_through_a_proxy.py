@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setattr(download, "_FIRST_PAUSE", 0.01)
+    # The opener of other tests, once made, is kept, with the proxies of that moment.
+    monkeypatch.setattr(urllib.request, "_opener", urllib.request.build_opener())
     with http_proxy(tmp_path / "proxy") as running:
         for name in ("http_proxy", "https_proxy"):
             monkeypatch.setenv(name, running.url)
