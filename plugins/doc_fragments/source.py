@@ -20,7 +20,7 @@ options:
         type: dict
         suboptions:
           url:
-            description: URL of the repository, by C(https), C(http), C(ssh), C(git) or C(file).
+            description: Address of the repository, by C(https), C(http), C(ssh), C(git) or C(file).
             type: str
             required: true
           version:
@@ -76,7 +76,7 @@ options:
         type: dict
         suboptions:
           url:
-            description: URL of the repository, as for C(git_repo).
+            description: Address of the repository, as for C(git_repo).
             type: str
           version:
             description: A branch, a tag, V(HEAD), or a full or abbreviated commit. The default is V(HEAD).

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: background_service
-short_description: Keep a private program running, with systemd or without
+short_description: Keeps a private program running, with systemd or without
 version_added: 1.0.0
-author: SODALITE image-builder developers (@SODALITE-EU)
+author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Starts a program in the background, waits until it answers, and starts it again when its files or its
     command changed.

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: build_engine_info
-short_description: Find out what a machine can build images with
+short_description: Finds out what a machine can build images with
 version_added: 1.0.0
-author: SODALITE image-builder developers (@SODALITE-EU)
+author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Finds the Docker Engine and the buildx to build with, tells whether they suffice for images of several
     platforms, and otherwise where they are to come from.
@@ -24,8 +24,7 @@ options:
       - V(host) takes the machine's own engine and fails when it does not suffice, V(private) takes the
         private one.
       - V(auto) takes the machine's own where it suffices; otherwise the distribution's where that is new
-        enough, or else
-        the private one.
+        enough, or else the private one.
     type: str
     choices: [auto, host, private]
     default: auto

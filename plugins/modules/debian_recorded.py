@@ -6,9 +6,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: debian_recorded
-short_description: Install Debian packages and record which were new
+short_description: Installs Debian packages and records which were new
 version_added: 1.0.0
-author: SODALITE image-builder developers (@SODALITE-EU)
+author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Installs packages with apt and writes those that were not on the machine before, dependencies included,
     to a record.

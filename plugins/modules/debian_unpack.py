@@ -6,14 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: debian_unpack
-short_description: Unpack Debian packages into a folder, without installing them
+short_description: Unpacks Debian packages into a folder, without installing them
 version_added: 1.0.0
-author: SODALITE image-builder developers (@SODALITE-EU)
+author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Downloads packages from the Debian archive that the machine's own apt sources name, has apt verify
-    them, and unpacks
-    them below a folder. Nothing is installed, no maintainer script runs, and the machine's package lists
-    stay as they are.
+    them, and unpacks them below a folder. Nothing is installed, no maintainer script runs, and the
+    machine's package lists stay as they are.
   - Dependencies are not followed.
   - What was unpacked is recorded in C(packages.json) in the folder; packages recorded there are not
     fetched again.

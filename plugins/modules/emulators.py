@@ -6,13 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: emulators
-short_description: Have the kernel run other platforms' programs
+short_description: Has the kernel run other platforms' programs
 version_added: 1.0.0
-author: SODALITE image-builder developers (@SODALITE-EU)
+author: SODALITE image-builder authors (@sodalite-eu)
 description:
   - Registers QEMU's user emulators with the kernel (binfmt_misc, with the F flag) for those platforms that
-    the machine
-    cannot run yet. Entries that are there already are used and never changed.
+    the machine cannot run yet. Entries that are there already are used and never changed.
   - The emulators come from the machine's own distribution and are unpacked into a folder, not installed.
   - Entries are named after O(name), so V(absent) removes its own only. They last until the machine is
     started again.

@@ -41,7 +41,7 @@ _CAUSES = (
         r"(?:\A|: |code = )Unavailable\b|error reading from server|Cannot connect to the Docker daemon|"
         r"failed to connect to the docker API|error during connect: ",
         "engine_lost",
-        "Run it again when the engine answers to: docker info",
+        "See the engine's log, and run it again when the engine answers.",
         True,
     ),
     (r"no space left on device", "disk_full", "Free space on the engine's disk, then run it again.", True),

@@ -125,8 +125,10 @@ def _own(name: str) -> Union[Choice, str]:
         return f"this machine's Docker Engine {engine} is older than {LEAST_ENGINE[0]}"
     program = buildx.find(private=False)
     version = buildx.version(program, endpoint) if program else ""
-    if program is None or version_numbers(version) < LEAST_BUILDX:
-        return f"this machine's buildx ({version or 'none'}) is older than 0.13"
+    if program is None:
+        return "this machine has no buildx"
+    if version_numbers(version) < LEAST_BUILDX:
+        return f"this machine's buildx ({version or 'of unknown version'}) is older than 0.13"
     return Choice(
         origin="distribution" if Path(f"/opt/{name}/distribution").exists() else "host",
         reason=f"this machine's Docker Engine {engine} with buildx {version} suffices",

@@ -72,7 +72,7 @@ def read_image(find: Find) -> StoredImage:
             return _read_layout(find)
         return _read_docker(find)
     except (KeyError, TypeError, AttributeError, IndexError):
-        raise _damaged("its manifest makes no sense") from None
+        raise _damaged("its manifest is damaged") from None
     except (ValueError, RecursionError) as error:
         raise _damaged(str(error)) from None
 

@@ -29,7 +29,7 @@ from ..sources.memory import remember
 from ..sources.tree import SourceTree
 from ..sources.workspace import Workspace
 from .fetch_source import fetch_again, read_source
-from .heard import Heard
+from .guarded_listener import GuardedListener
 
 _PARALLEL_REQUESTS = 8
 
@@ -65,7 +65,7 @@ def build_images(
     no later step comes. ``listener`` is told what goes on. This process connects to no address but those
     that ``reach`` allows; BuildKit is not bound by it. Raises ``BuilderError`` where nothing could be built.
     """
-    listener = Heard(listener)
+    listener = GuardedListener(listener)
     with ExitStack() as stack:
         tree: Optional[SourceTree] = None
         if isinstance(place, InWorkspace):

@@ -17,7 +17,7 @@ from ..process import time_limit
 from ..sources import kinds
 from ..sources.tree import Known, SourceTree
 from ..sources.workspace import Workspace, remove_stale
-from .heard import Heard
+from .guarded_listener import GuardedListener
 
 _DESCRIPTION = "source.json"
 
@@ -52,7 +52,7 @@ def fetch_source(
     The workspace is handed on to a later process. Raises ``SourceError`` and ``Cancelled``;
     then nothing is left on disk. Workspaces that killed runs left there are removed too.
     """
-    listener = Heard(listener)
+    listener = GuardedListener(listener)
     begun = time.monotonic()
     for path in remove_stale(custom_workdir):
         listener.line(f"removed {path}, which an interrupted run had left")

@@ -174,7 +174,7 @@ def _check(answer: Answer, file: RemoteFile) -> None:
     if status == 200:
         return
     words = reason(status)
-    what = f"{file.url} is not given: the server answered {status}{f' ({words})' if words else ''}."
+    what = f"{file.url} cannot be fetched: the server answered {status}{f' ({words})' if words else ''}."
     if status in (401, 403, 407):
         raise SourceError("source_unauthorized", what, hint=_ACCESS_HINT)
     if status in (404, 410):

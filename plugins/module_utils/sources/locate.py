@@ -19,7 +19,7 @@ def find_context(workspace: Workspace, workdir: str, where: str, kind: str, key:
     if not os.path.isdir(context):
         raise SourceError(
             "workdir_missing",
-            f"{where} has no directory {workdir!r}.",
+            f"{where} has no folder {workdir!r}.",
             hint=f"Give {key!r} relative to the {kind}'s root.",
         )
     return context

@@ -233,7 +233,7 @@ def _lock(path: str) -> int:
         and not state.st_mode & 0o077
     )
     if not ours:
-        raise PermissionError(errno.EPERM, "it is not a private directory of this user made by image-builder")
+        raise PermissionError(errno.EPERM, "it is not a private folder that image-builder made for this user")
     lock = os.open(os.path.join(path, _MARKER), os.O_RDWR | os.O_NOFOLLOW)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -261,10 +261,10 @@ def unusable(path: str, error: OSError) -> SourceError:
         return SourceError(
             "disk_full",
             f"There is no space left under {path}.",
-            hint="Free some, or give a directory on another file system as 'custom_workdir'.",
+            hint="Free some, or give a folder on another file system as 'custom_workdir'.",
         )
     return SourceError(
         "workspace_unusable",
         f"{path} cannot be used as a workspace: {error.strerror}.",
-        hint="Give a directory of your own as 'custom_workdir'.",
+        hint="Give a folder of your own as 'custom_workdir'.",
     )

@@ -47,7 +47,7 @@ def unpack(content: Readable, body: Body, folder: str) -> int:
     except tarfile.TarError as error:
         raise damaged(str(error)) from None
     except (ValueError, RecursionError, OverflowError):
-        raise damaged("a header of it makes no sense") from None
+        raise damaged("one of its headers is damaged") from None
 
 
 class _Stream:
@@ -64,7 +64,7 @@ class _Stream:
 
     def seek(self, position: int) -> None:
         if position < self._position:
-            raise tarfile.ReadError("a header of it leads backwards")
+            raise tarfile.ReadError("one of its headers leads backwards")
         while self._position < position:
             if not self._take(min(position - self._position, _CHUNK)):
                 return
@@ -72,7 +72,7 @@ class _Stream:
     def read(self, size: int) -> bytes:
         self.budget -= size
         if size < 0 or self.budget < 0:
-            raise _unsafe(f"a header of it is longer than {LONGEST_HEADER >> 20} MiB")
+            raise _unsafe(f"one of its headers is longer than {LONGEST_HEADER >> 20} MiB")
         found = bytearray()
         while len(found) < size and (chunk := self._take(size - len(found))):
             found += chunk
@@ -138,7 +138,7 @@ class _Unpacking:
     def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
         name = _safe_name(member.name)
         if member.size < 0 or member.mtime != member.mtime:
-            raise damaged("a header of it makes no sense")
+            raise damaged("one of its headers is damaged")
         time = int(min(max(member.mtime, 0), _LATEST_TIME))
         try:
             if member.isdir():

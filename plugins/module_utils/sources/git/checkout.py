@@ -270,7 +270,7 @@ class Checkout:
                 target
             ):
                 raise SourceError(
-                    "path_outside_source", f"The submodule {name!r} is not a directory of its own."
+                    "path_outside_source", f"The submodule {name!r} is not a folder of its own."
                 )
             self._listener.line(f"fetching submodule {name!r} from {address}")
             self.fetch(address, commit, target, name, depth + 1)

@@ -39,7 +39,7 @@ _RULES = (
         r"no space left on device|disk quota exceeded",
         "disk_full",
         "There is no space left for {what}.",
-        "Free some, or give a directory on another file system as 'custom_workdir'.",
+        "Free some, or give a folder on another file system as 'custom_workdir'.",
     ),
     _rule(
         r"remote host identification has changed",

@@ -10,7 +10,7 @@ from ..errors import BuilderError, from_os_error
 from ..listener import Event, Listener
 
 
-class Heard:
+class GuardedListener:
     """Tells ``listener``; what it raises ends the work as a ``BuilderError``.
 
     What is one already stays as it is, and what the operating system refused is told as everywhere (see
@@ -42,6 +42,6 @@ def _explained() -> Iterator[None]:
     except Exception as error:
         raise BuilderError(
             "listener_failed",
-            f"Nobody could be told how the work goes: {str(error) or type(error).__name__}.",
-            hint="Mend what listens, then run it again.",
+            f"Progress could not be reported: {str(error) or type(error).__name__}.",
+            hint="Correct the listener, then run it again.",
         ) from error

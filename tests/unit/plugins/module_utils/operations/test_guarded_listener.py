@@ -8,7 +8,9 @@ from typing import NoReturn
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, Cancelled
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event
-from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.heard import Heard
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.guarded_listener import (
+    GuardedListener,
+)
 
 
 class Raising:
@@ -24,8 +26,11 @@ class Raising:
 
 def raised_for(error: BaseException) -> BaseException:
     """What arrives of ``error``, which is the same for a line and an event."""
-    heard = Heard(Raising(error))
-    calls: list[Callable[[], None]] = [lambda: heard.line("x"), lambda: heard.event(Event("", "", "started"))]
+    listener = GuardedListener(Raising(error))
+    calls: list[Callable[[], None]] = [
+        lambda: listener.line("x"),
+        lambda: listener.event(Event("", "", "started")),
+    ]
     arrived = []
     for call in calls:
         try:
