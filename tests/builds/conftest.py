@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.builds.site import Site, user_site
 from tests.support.engine import Engine, program
 
 
@@ -44,3 +45,10 @@ def machine(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("DOCKER_CONFIG", raising=False)
     monkeypatch.setattr("tempfile.tempdir", None)
     return home, tmp
+
+
+@pytest.fixture
+def site(tmp_path: Path, engine: Engine, machine: tuple[Path, Path]) -> Iterator[Site]:
+    """A build context of a user on ``machine``; some modules have sites of their own."""
+    with user_site(tmp_path, engine, machine) as made:
+        yield made

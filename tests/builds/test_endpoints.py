@@ -15,7 +15,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.engine impo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import EngineError
 
-from tests.builds.site import Site, user_site
+from tests.builds.site import Site
 from tests.support.engine import PREFIX, Engine
 from tests.support.own_engine import OwnEngine, own_engine
 from tests.support.registry import free_port, make_certificate, make_client_certificate
@@ -66,12 +66,6 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
 def engine(remote: Remote) -> Engine:
     """What the tests of this module build with."""
     return remote.own.engine
-
-
-@pytest.fixture
-def site(tmp_path: Path, engine: Engine, machine: tuple[Path, Path]) -> Iterator[Site]:
-    with user_site(tmp_path, engine, machine) as made:
-        yield made
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.machine.processes import wait_until
 
-from tests.builds.site import BOTH, Site, states, user_site
+from tests.builds.site import BOTH, Site, states
 from tests.support import leaks
 from tests.support.engine import Engine
 from tests.support.own_engine import OwnEngine, own_engine
@@ -37,12 +37,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnEngine]:
 def engine(own: OwnEngine) -> Engine:
     """What the tests of this module build with."""
     return own.engine
-
-
-@pytest.fixture
-def site(tmp_path: Path, engine: Engine, machine: tuple[Path, Path]) -> Iterator[Site]:
-    with user_site(tmp_path, engine, machine) as made:
-        yield made
 
 
 @contextmanager

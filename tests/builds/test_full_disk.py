@@ -18,18 +18,11 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
     remove_source,
 )
 
-from tests.builds.site import Site, states, user_site
+from tests.builds.site import Site, states
 from tests.support.disk import SmallDisk, small_disk
-from tests.support.engine import Engine
 from tests.support.repositories import repository
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture
-def site(tmp_path: Path, engine: Engine, machine: tuple[Path, Path]) -> Iterator[Site]:
-    with user_site(tmp_path, engine, machine) as made:
-        yield made
 
 
 @pytest.fixture

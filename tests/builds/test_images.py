@@ -8,7 +8,7 @@ import os
 import re
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -26,18 +26,11 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import remove
 from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
 
-from tests.builds.site import BOTH, Site, states, user_site
+from tests.builds.site import BOTH, Site, states
 from tests.support import leaks
-from tests.support.engine import Engine
 from tests.support.repositories import repository
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture
-def site(tmp_path: Path, engine: Engine, machine: tuple[Path, Path]) -> Iterator[Site]:
-    with user_site(tmp_path, engine, machine) as made:
-        yield made
 
 
 def test_images_are_built_once_and_reported_as_the_registry_holds_them(site: Site) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
@@ -21,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.support.engine import Engine
+from tests.support.http import encoded_account
 from tests.support.images import Image
 from tests.support.leaks import is_running, wait_until_gone
 from tests.support.payloads import document
@@ -245,7 +245,7 @@ def test_inspect_reads_with_the_user_s_own_login(
     assert denied.status == 1
     assert denied.stderr.count("error: ") == 1
 
-    account = base64.b64encode(f"{local_registry.username}:{local_registry.password}".encode()).decode()
+    account = encoded_account(local_registry.username, local_registry.password)
     login = tmp_path / "login"
     login.mkdir()
     machine.own.append(login)

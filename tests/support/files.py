@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Optional
 
 from tests.support.background_server import in_background
+from tests.support.http import encoded_account, speak_tls
 from tests.support.registry import make_certificate
 
 _CHUNK = 1 << 20
@@ -39,8 +38,7 @@ class FileServer:
     @property
     def authorization(self) -> str:
         """The header that lets a request in."""
-        account = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-        return f"Basic {account}"
+        return f"Basic {encoded_account(self.username, self.password)}"
 
 
 @contextmanager
@@ -64,9 +62,7 @@ def file_server(
     if tls:
         tls.mkdir(parents=True, exist_ok=True)
         make_certificate(tls, host)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls / "server.crt", tls / "server.key")
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        speak_tls(server, tls / "server.crt", tls / "server.key")
     url = f"{'https' if tls else 'http'}://{host}:{server.server_port}"
     Handler.site = FileServer(url, folder, username, password)
     with in_background(server):

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shlex
-import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from typing import Optional
 from urllib.parse import urlsplit
 
 from tests.support.background_server import in_background
+from tests.support.http import encoded_account, speak_tls
 from tests.support.registry import free_port, make_certificate
 from tests.support.ssh_server import running, ssh_server
 
@@ -74,8 +74,7 @@ class HttpGitServer:
     @property
     def authorization(self) -> str:
         """The header that lets a request in."""
-        account = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-        return f"Basic {account}"
+        return f"Basic {encoded_account(self.username, self.password)}"
 
 
 @contextmanager
@@ -100,9 +99,7 @@ def http_git_server(
     if tls:
         tls.mkdir(parents=True, exist_ok=True)
         make_certificate(tls, host)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(tls / "server.crt", tls / "server.key")
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        speak_tls(server, tls / "server.crt", tls / "server.key")
     url = f"{'https' if tls else 'http'}://{host}:{server.server_port}"
     Handler.site = HttpGitServer(url, folder, username, password, tls / "ca.crt" if tls else None)
     with in_background(server):

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.engine import Engine
+from tests.support.http import encoded_account
 from tests.support.registry import Registry
 
 _MANIFESTS = ", ".join(
@@ -158,7 +158,7 @@ def _binary(header: bytes) -> tuple[object, ...]:
 @contextmanager
 def _login(registry: Registry) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        account = base64.b64encode(f"{registry.username}:{registry.password}".encode()).decode()
-        auths = {registry.address: {"auth": account}} if registry.username else {}
+        login = {"auth": encoded_account(registry.username, registry.password)}
+        auths = {registry.address: login} if registry.username else {}
         (Path(folder) / "config.json").write_text(json.dumps({"auths": auths}), encoding="utf-8")
         yield Path(folder)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import shutil
 import socket
@@ -21,6 +20,7 @@ from typing import Optional
 import bcrypt
 
 from tests.support.engine import program
+from tests.support.http import encoded_account
 
 DOCKER_CERTIFICATES = Path("/etc/docker/certs.d")
 
@@ -45,8 +45,7 @@ class Registry:
         """GET ``/v2/`` + ``path``: the headers (names in lower case) and the body. Raises ``HTTPError``."""
         request = urllib.request.Request(f"{self.url}/v2/{path}", headers={"Accept": accept})
         if self.username:
-            account = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-            request.add_header("Authorization", f"Basic {account}")
+            request.add_header("Authorization", f"Basic {encoded_account(self.username, self.password)}")
         context = ssl.create_default_context(cafile=str(self.ca)) if self.ca else None
         with urllib.request.urlopen(request, timeout=20, context=context) as answer:
             return {name.lower(): value for name, value in answer.headers.items()}, answer.read()

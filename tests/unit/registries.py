@@ -34,6 +34,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from tests.support.background_server import in_background
+from tests.support.http import encoded_account, speak_tls
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -79,8 +80,7 @@ class RunningRegistry:
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         if self.username:
-            account = base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
-            request.add_header("Authorization", f"Basic {account}")
+            request.add_header("Authorization", f"Basic {encoded_account(self.username, self.password)}")
         elif self.token:
             request.add_header("Authorization", f"Bearer {self.token}")
         context = ssl.create_default_context(cafile=str(self.ca)) if self.ca else None
@@ -337,9 +337,7 @@ def serving(
 
     server = ThreadingHTTPServer(address, Handler)
     if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate.path, certificate.key_path)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        speak_tls(server, certificate.path, certificate.key_path)
     with in_background(server):
         yield Server(f"{address[0]}:{server.server_port}", seen, connections)
 
