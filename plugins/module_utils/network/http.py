@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, BinaryIO, Callable, Optional, Union
 from urllib.parse import urljoin, urlsplit
 
@@ -111,7 +111,7 @@ class HttpClient:
         ``Answer.read``.
         """
         for _ in range(_MOST_REDIRECTS + 1):
-            with self._exchange(method, url, headers, body, tls) as answer:
+            with closing(self._ask(method, url, headers, body, tls)) as answer:
                 location = answer.headers.get("Location")
                 if onward is None or answer.status not in (301, 302, 303, 307, 308) or not location:
                     yield answer
@@ -129,16 +129,6 @@ class HttpClient:
                 raise _redirects(url, str(error)) from None
             url = following
         raise _redirects(url, "more often than can be followed")
-
-    @contextmanager
-    def _exchange(
-        self, method: str, url: str, headers: Mapping[str, str], body: Carried, tls: Tls
-    ) -> Iterator[Answer]:
-        answer = self._ask(method, url, headers, body, tls)
-        try:
-            yield answer
-        finally:
-            answer.close()
 
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: Carried, tls: Tls) -> Answer:
         scheme, host = _server(url)
