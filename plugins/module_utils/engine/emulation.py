@@ -1,5 +1,5 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Which platforms' programs this machine's kernel runs, and registering emulators for the rest.
+"""Which platforms' programs this machine's kernel runs, by itself or by emulators that are registered.
 
 Only entries with the F flag count: the kernel then holds the emulator open, so it works
 inside an image that does not have it.
@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
+# An emulator that is registered for it can hang.
+_PROGRAM_SECONDS = 10
 
 # For each architecture, QEMU's name and how its programs begin: ELF class, byte order, e_machine.
 # Source: the ELF specification, e_ident and e_machine.
@@ -64,8 +66,9 @@ def _runs_386() -> bool:
         program.write_bytes(header + segment + code)
         program.chmod(0o755)
         try:
-            return subprocess.run([str(program)], stdin=subprocess.DEVNULL).returncode == 0
-        except OSError:
+            done = subprocess.run([str(program)], stdin=subprocess.DEVNULL, timeout=_PROGRAM_SECONDS)
+            return done.returncode == 0
+        except (OSError, subprocess.TimeoutExpired):
             return False
 
 

@@ -1,8 +1,8 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """Finding a Docker Engine with buildx that can build for several platforms and push.
 
-In this order: what the caller names, ``DOCKER_HOST``, the machine's own engine where it
-suffices, and the private engine that the role ``engine`` sets up.
+In this order: the engine of ``DOCKER_HOST``, and no other; else that of the Docker context, or of the
+machine's own socket, where it suffices; and the private engine that the role ``engine`` sets up.
 """
 
 from __future__ import annotations

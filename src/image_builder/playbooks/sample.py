@@ -16,6 +16,7 @@ from image_builder.playbooks.collection import ROOT
 
 #: The repository that inputs/hello.yaml names, absolute because opera works in a folder of its own.
 SAMPLE = Path("/var/cache/image-builder/hello.git")
+_GIT_SECONDS = 60
 
 
 def make_named_sample(document: Document) -> None:
@@ -27,7 +28,7 @@ def make_named_sample(document: Document) -> None:
 def make_sample_repository() -> None:
     """Make the repository of the samples from the files in ``samples/hello``: the same commit each time.
 
-    Raises ``SourceError`` where this user may not write it.
+    Raises ``SourceError`` where this user may not write it, or git fails.
     """
     identity = {
         "GIT_AUTHOR_NAME": "image-builder",
@@ -40,7 +41,7 @@ def make_sample_repository() -> None:
     env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
     def git(*arguments: str) -> None:
-        subprocess.run(["git", *arguments], env=env, check=True, capture_output=True)
+        subprocess.run(["git", *arguments], env=env, check=True, capture_output=True, timeout=_GIT_SECONDS)
 
     try:
         SAMPLE.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -57,6 +58,13 @@ def make_sample_repository() -> None:
             "sample_unwritable",
             f"The sample repository {SAMPLE} cannot be written: {error.strerror}.",
             hint="Run this command as root, or build a repository of your own.",
+        ) from None
+    except subprocess.SubprocessError as error:
+        words = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip() or error
+        raise SourceError(
+            "sample_failed",
+            f"git cannot make the sample repository {SAMPLE}: {words}.",
+            hint="Check the git of this machine, or build a repository of your own.",
         ) from None
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import os
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
@@ -16,6 +15,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
     Cancelled,
     EngineError,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.machine import http_probe
 
 from image_builder.playbooks import follow, opera
 from image_builder.playbooks.sample import make_named_sample
@@ -53,9 +53,8 @@ def is_ready(document: Document) -> bool:
 
 def _registry_has_bases() -> bool:
     try:
-        with urllib.request.urlopen(f"http://{REGISTRY}/v2/library/alpine/tags/list", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (OSError, ValueError):
+        return http_probe.status(f"http://{REGISTRY}/v2/library/alpine/tags/list") == 200
+    except (OSError, HTTPException):
         return False
 
 

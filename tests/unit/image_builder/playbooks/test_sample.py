@@ -74,3 +74,16 @@ def test_a_place_that_cannot_be_written_is_an_error_that_names_it(
     monkeypatch.setattr(samples, "SAMPLE", place)
     with pytest.raises(SourceError, match=str(place)):
         samples.make_sample_repository()
+
+
+def test_a_git_that_fails_is_an_error_with_its_words(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "git").write_text("#!/bin/sh\necho 'fatal: not today' >&2\nexit 128\n")
+    (programs / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(SourceError, match="fatal: not today"):
+        samples.make_sample_repository()
+    assert os.listdir(sample.parent) == []

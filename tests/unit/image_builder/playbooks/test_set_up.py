@@ -1,7 +1,13 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
+
 from image_builder.playbooks import set_up
+from tests.support.files import file_server
 
 
 def test_a_task_is_told_when_it_lasts_and_not_when_it_is_over_at_once() -> None:
@@ -16,3 +22,24 @@ def test_a_task_is_told_when_it_lasts_and_not_when_it_is_over_at_once() -> None:
     tasks.take("changed: [localhost]")
     tasks.lasts()
     assert told == ["  engine: Download it"]
+
+
+def test_the_local_registry_is_asked_itself_whatever_proxy_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setattr(set_up.engine, "find", lambda builder: None)
+    tags = tmp_path / "v2" / "library" / "alpine" / "tags" / "list"
+    with file_server(tmp_path) as server:
+        host = server.url.removeprefix("http://")
+        monkeypatch.setattr(set_up, "REGISTRY", host)
+        document = accept_document(
+            {
+                "source": {"git_repo": {"url": "https://git.example.org/app.git"}},
+                "target": {"images": [{"image": "app"}], "registry": {"url": host}},
+            }
+        )
+        assert not set_up.is_ready(document)
+        tags.parent.mkdir(parents=True)
+        tags.touch()
+        assert set_up.is_ready(document)
