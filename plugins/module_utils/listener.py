@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable, Protocol
+from typing import Callable, Literal, Protocol
+
+#: What an image is, or what becomes of a step (``started``, ``done``, ``failed``).
+EventState = Literal["pending", "unchanged", "success", "failed", "cancelled", "started", "done"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Event:
 
     image: str
     platform: str
-    state: str
+    state: EventState
     text: str = ""
     seconds: float = 0.0
     line: str = field(default="", compare=False)

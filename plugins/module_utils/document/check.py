@@ -50,8 +50,11 @@ def check_images(faults: Faults, raw_target: Any, raw_options: Any) -> tuple[Opt
 
 
 def check_workdir(faults: Faults, raw: Any) -> Optional[str]:
-    """The folder for workspaces. An empty text is none at all, as playbooks' defaults have it."""
-    return None if raw in (None, "") else check_local_path(faults, "custom_workdir", raw)
+    """The folder for workspaces, which may lie in the user's home (``~/``) on the machine that builds.
+
+    An empty text is none at all, as playbooks' defaults have it.
+    """
+    return None if raw in (None, "") else check_local_path(faults, "custom_workdir", raw, home=True)
 
 
 def check_account(faults: Faults, raw: Any) -> Optional[RegistryAccount]:

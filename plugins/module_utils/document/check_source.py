@@ -158,13 +158,16 @@ def _check_relative(faults: Faults, path: str, text: Optional[str]) -> None:
         faults.add(path, f"{text!r} leaves the source; give a relative path inside it")
 
 
-def check_local_path(faults: Faults, path: str, value: Any) -> Optional[str]:
-    """The absolute path of a file or folder of this machine, which ``value`` at ``path`` must be."""
+def check_local_path(faults: Faults, path: str, value: Any, *, home: bool = False) -> Optional[str]:
+    """The absolute path of a file or folder of this machine, which ``value`` at ``path`` must be.
+
+    ``home`` allows one that begins with ``~/``.
+    """
     text = faults.text(path, value)
     if text is None:
         return None
     faults.local_paths.append(path)
-    if not os.path.isabs(text):
+    if not os.path.isabs(text) and not (home and text.startswith("~/")):
         faults.add(
             path, f"{text!r} is not absolute; programs that read documents work in folders of their own"
         )

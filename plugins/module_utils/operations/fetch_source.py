@@ -54,6 +54,7 @@ def fetch_source(
     """
     listener = GuardedListener(listener)
     begun = time.monotonic()
+    custom_workdir = custom_workdir and os.path.expanduser(custom_workdir)
     for path in remove_stale(custom_workdir):
         listener.line(f"removed {path}, which an interrupted run had left")
     with time_limit(timeout), Workspace.create(custom_workdir) as workspace:

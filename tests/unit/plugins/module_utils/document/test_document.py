@@ -149,10 +149,11 @@ def test_a_masked_document_hides_the_secrets_of_every_place(name: str) -> None:
 
 def test_the_folder_for_workspaces_is_an_absolute_path_or_nothing(tmp_path: Path) -> None:
     plain = {key: DOCUMENTS["git"][key] for key in ("source", "target")}
-    assert check({**plain, "custom_workdir": str(tmp_path)}).custom_workdir == str(tmp_path)
+    for right in (str(tmp_path), "~/work"):
+        assert check({**plain, "custom_workdir": right}).custom_workdir == right
     for nothing in (None, ""):
         assert check({**plain, "custom_workdir": nothing}).custom_workdir is None
-    for wrong in ("work", "~/work", 7, ["/work"]):
+    for wrong in ("work", "~", 7, ["/work"]):
         (fault,) = faults({**plain, "custom_workdir": wrong})
         assert fault.startswith("custom_workdir: ")
 
