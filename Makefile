@@ -85,4 +85,4 @@ site: run ## Set up the engine and the registry that tests build with
 	@[ -n "$${IMAGE_BUILDER_TEST_REGISTRY-}" ] || .venv/bin/ansible-playbook sodalite.image_builder.setup
 
 clean: ## Remove the environments and what tools left in the tree
-	rm -rf .venv .venv-dev .venv-oldest .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-dev .venv-oldest .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
