@@ -104,7 +104,7 @@ def make_plan(
     with _located(source):
         dockerfile = parse(text)
         refuse_hazards(text, engine.version)
-    drafts = [_own(source, image, partial(_draft, dockerfile, image, engine)) for image in images]
+    drafts = [_or_unplannable(source, image, partial(_draft, dockerfile, image, engine)) for image in images]
     made = [draft for draft in drafts if isinstance(draft, _Draft)]
     lookup = _Lookup(registry, pool, [reference for draft in made for reference in draft.references])
     tree = source.read_context()
@@ -130,14 +130,14 @@ def make_plan(
     def plan_one(draft: Union[_Draft, Unplannable]) -> PlannedImage:
         if isinstance(draft, Unplannable):
             return draft
-        return _own(source, draft.image, partial(plan, draft))
+        return _or_unplannable(source, draft.image, partial(plan, draft))
 
     planned = tuple(pool.map(plan_one, drafts))
     known = Known(text, source.dockerfile_name, tree, source.committed_at)
     return Plan(source, known, engine, _runnable(source, engine, planned))
 
 
-def _own(source: BuildInput, image: Image, call: Callable[[], _T]) -> Union[_T, Unplannable]:
+def _or_unplannable(source: BuildInput, image: Image, call: Callable[[], _T]) -> Union[_T, Unplannable]:
     """What ``call`` gives, or where it fails, an image that cannot be built."""
     try:
         with _located(source, image):
@@ -271,7 +271,7 @@ def _runnable(source: BuildInput, engine: Engine, images: Sequence[PlannedImage]
                 )
         return image
 
-    return tuple(_own(source, image.head.image, partial(checked, image)) for image in images)
+    return tuple(_or_unplannable(source, image.head.image, partial(checked, image)) for image in images)
 
 
 def _running(image: PlannedImage, engine: Engine) -> list[tuple[Platform, UsedStage]]:

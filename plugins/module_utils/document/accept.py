@@ -60,7 +60,7 @@ def accept_image(
 ) -> tuple[Reference, RegistryAccount]:
     """An image in a registry, and who asks for it. Raises ``ParameterError``."""
     faults = Faults()
-    parsed = faults.made("reference", Reference.parse, reference)
+    parsed = faults.attempt("reference", Reference.parse, reference)
     account = None
     if parsed is not None:
         login = {"url": parsed.registry, "username": username, "password": password}

@@ -69,7 +69,7 @@ def check_build(raw: Any, build_platform: str) -> tuple[Image, Platform]:
     """The keys of an image that concern its Dockerfile, without a name. Raises ``ParameterError``."""
     faults = Faults()
     parts = faults.mapping("image", raw, ("base", "platforms", "build_args", "target"))
-    native = faults.made("build_platform", Platform.parse, build_platform)
+    native = faults.attempt("build_platform", Platform.parse, build_platform)
     image = Image(references=(), **check_dockerfile_keys(faults, "", parts))
     faults.raise_if_any()
     assert native is not None

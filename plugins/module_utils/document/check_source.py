@@ -28,7 +28,7 @@ def check_source(faults: Faults, raw: Any) -> Optional[Source]:
         return None
     before = len(faults)
     parts = faults.mapping("source", raw, SOURCE)
-    given = [name for name in KINDS if name in parts]
+    given = [name for name in CHECKERS if name in parts]
     if len(given) > 1:
         faults.add("source", f"expected one kind of source, got {' and '.join(given)}; give {_all_kinds()}")
     elif not given and _BUILD_CONTEXT not in parts and len(faults) == before:
@@ -40,7 +40,7 @@ def check_source(faults: Faults, raw: Any) -> Optional[Source]:
     checked: list[Optional[Source]] = []
     for name in SOURCE:
         if name in given:
-            checked.append(KINDS[name].check(faults, parts))
+            checked.append(CHECKERS[name].check(faults, parts))
         elif name == _BUILD_CONTEXT and alone:
             _build_context(faults, parts[name])
     return checked[0] if len(faults) == before else None
@@ -62,7 +62,7 @@ def _repository(
     texts = _texts(faults, path, parts, (*_REPOSITORY, *places))
     url = texts.get("url")
     if url:
-        faults.made(f"{path}.url", git_url.check_url, url)
+        faults.attempt(f"{path}.url", git_url.check_url, url)
         if git_url.transport(url) == "file":
             faults.local_paths.append(f"{path}.url")
     faults.local_paths += [f"{path}.{name}" for name in _SSH_FILES if name in texts]
@@ -130,7 +130,7 @@ def _file(
     if "url" not in parts:
         faults.add(f"{path}.url", missing)
     elif "url" in texts:
-        faults.made(f"{path}.url", file_url.check_url, texts["url"])
+        faults.attempt(f"{path}.url", file_url.check_url, texts["url"])
         if texts["url"].startswith("file:") and "path" not in parts:
             faults.local_paths.append(f"{path}.url")
     password = refer_to_secret(faults, f"{path}.password", parts.get("password"))
@@ -176,21 +176,21 @@ def check_local_path(faults: Faults, path: str, value: Any, *, home: bool = Fals
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of source: what ``check``, given all of ``source``, makes of it, and ``words`` for users."""
+class Checker:
+    """Of a kind of source: what ``check``, given all of ``source``, makes of it, and ``words`` for users."""
 
     words: str
     check: Callable[[Faults, Mapping[str, Any]], Optional[Source]]
 
 
-#: Every kind of source, by its key in the document.
-KINDS: Mapping[str, Kind] = {
-    "git_repo": Kind("git_repo", _git_repo),
-    "dockerfile": Kind("dockerfile (alone or with build_context)", _dockerfile),
-    "tar": Kind("tar", _archive),
+#: The checker of every kind of source, by its key in the document.
+CHECKERS: Mapping[str, Checker] = {
+    "git_repo": Checker("git_repo", _git_repo),
+    "dockerfile": Checker("dockerfile (alone or with build_context)", _dockerfile),
+    "tar": Checker("tar", _archive),
 }
 
 
 def _all_kinds() -> str:
-    *others, last = (kind.words for kind in KINDS.values())
+    *others, last = (kind.words for kind in CHECKERS.values())
     return f"{', '.join(others)}, or {last}"

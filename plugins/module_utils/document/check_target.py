@@ -51,7 +51,7 @@ def check_registry(faults: Faults, path: str, raw: Any) -> tuple[Optional[Regist
     if "url" not in parts:
         faults.add(f"{path}.url", "is missing")
     url = faults.text(f"{path}.url", parts["url"]) if "url" in parts else None
-    host, prefix = faults.made(f"{path}.url", _registry_place, url) or ("", "") if url else ("", "")
+    host, prefix = faults.attempt(f"{path}.url", _registry_place, url) or ("", "") if url else ("", "")
     username = faults.text(f"{path}.username", parts["username"]) if "username" in parts else None
     password = refer_to_secret(faults, f"{path}.password", parts.get("password"))
     if username and "password" not in parts:
@@ -174,7 +174,7 @@ def _platforms(faults: Faults, path: str, value: Any) -> tuple[Platform, ...]:
     for number, item in enumerate(faults.sequence(path, value)):
         where = f"{path}[{number}]"
         text = faults.text(where, item)
-        platform = faults.made(where, Platform.parse_known, text) if text is not None else None
+        platform = faults.attempt(where, Platform.parse_known, text) if text is not None else None
         if platform is not None and platform in found:
             faults.add(where, f"{platform} is listed twice")
         elif platform is not None:
@@ -194,7 +194,7 @@ def _override(faults: Faults, path: str, value: Any) -> Optional[Override]:
         where = f"{path}.{key}"
         if isinstance(item, Mapping):
             override[key] = {
-                str(faults.made(f"{where}.{platform}", Platform.parse_known, platform)): _base_reference(
+                str(faults.attempt(f"{where}.{platform}", Platform.parse_known, platform)): _base_reference(
                     faults, f"{where}.{platform}", reference
                 )
                 for platform, reference in faults.mapping(where, item).items()
@@ -207,7 +207,7 @@ def _override(faults: Faults, path: str, value: Any) -> Optional[Override]:
 def _base_reference(faults: Faults, path: str, value: Any) -> str:
     text = faults.text(path, value)
     if text is not None:
-        faults.made(path, Reference.parse, text)
+        faults.attempt(path, Reference.parse, text)
     return text or ""
 
 
@@ -231,9 +231,9 @@ def _caches(faults: Faults, path: str, value: Any, *, to: bool) -> tuple[Cache, 
             continue
         known = ("ref", "mode") if to else ("ref",)
         parts = {"ref": item} if isinstance(item, str) else faults.mapping(where, item, known)
-        mode = parts.get("mode", "min")
+        mode: Any = parts.get("mode", "min")
         if mode not in ("min", "max"):
             faults.add(f"{where}.mode", f"expected min or max, got {mode!r}")
         reference = _base_reference(faults, f"{where}.ref", parts.get("ref"))
-        found.append(Cache(reference, str(mode)))
+        found.append(Cache(reference, mode))
     return tuple(found)

@@ -18,7 +18,7 @@ KEYS = ("source", "target", "options", "custom_workdir")
 
 @dataclass(frozen=True)
 class Document:
-    """A document without a fault, as ``check`` makes it.
+    """A document without a fault, as ``check_document`` makes it.
 
     Its secrets are ``SecretReference`` until ``resolve`` reads them. ``custom_workdir`` is the absolute path
     of the folder for workspaces, ``None`` for the machine's own. ``raw`` is what was written, for handing

@@ -103,7 +103,7 @@ class Faults(list[str]):
             return False
         return value
 
-    def made(self, path: str, make: Callable[[Any], _T], value: Any) -> Optional[_T]:
+    def attempt(self, path: str, make: Callable[[Any], _T], value: Any) -> Optional[_T]:
         """``make(value)``, with its ``ValueError`` as a fault."""
         try:
             return make(value)

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Literal, Optional, get_args
 
 from .faults import Faults
 
 _BUILDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+Rebuild = Literal["if_changed", "always"]
+OnFailure = Literal["continue", "stop", "atomic"]
+Provenance = Literal["off", "min", "max"]
 #: The values of the options that have a few, the default first.
-CHOICES = {
-    "rebuild": ("if_changed", "always"),
-    "on_failure": ("continue", "stop", "atomic"),
-    "provenance": ("off", "min", "max"),
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "rebuild": get_args(Rebuild),
+    "on_failure": get_args(OnFailure),
+    "provenance": get_args(Provenance),
 }
 _LONGEST_SECONDS = 7 * 24 * 3600
 
@@ -23,20 +27,19 @@ _LONGEST_SECONDS = 7 * 24 * 3600
 class Options:
     """The options of a request.
 
-    ``builder`` names an existing buildx builder. ``rebuild`` is ``if_changed`` or ``always``.
-    ``on_failure`` is ``continue`` (the other images are still built), ``stop``, or ``atomic`` (none is
-    pushed before all are built). ``timeout`` is in seconds, ``None`` for no limit; ``retry_for`` is how
-    many seconds temporary failures are tried again for. ``provenance`` is ``off``, ``min`` or ``max``;
-    ``sbom`` adds a bill of materials. ``delete_images`` removes the pushed images when a deployment is
-    taken down.
+    ``builder`` names an existing buildx builder. ``on_failure`` says what becomes of the other images:
+    with ``continue`` they are still built, with ``atomic`` none is pushed before all are built.
+    ``timeout`` is in seconds, ``None`` for no limit; ``retry_for`` is how many seconds temporary failures
+    are tried again for. ``sbom`` adds a bill of materials. ``delete_images`` removes the pushed images when
+    a deployment is taken down.
     """
 
     builder: Optional[str] = None
-    rebuild: str = "if_changed"
-    on_failure: str = "continue"
+    rebuild: Rebuild = "if_changed"
+    on_failure: OnFailure = "continue"
     timeout: Optional[float] = None
     retry_for: float = 60.0
-    provenance: str = "off"
+    provenance: Provenance = "off"
     sbom: bool = False
     delete_images: bool = False
 

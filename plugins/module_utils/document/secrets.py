@@ -74,7 +74,7 @@ def read_secrets(faults: Faults, secrets: Iterable[SecretReference], read: Reade
     """The ``secrets`` that ``read`` gives, by their paths; what is wrong is added to ``faults``."""
     found = {}
     for reference in secrets:
-        text = faults.made(reference.path, read, reference)
+        text = faults.attempt(reference.path, read, reference)
         if text is None:
             continue
         # Text was checked with the document.

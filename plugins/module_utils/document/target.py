@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Optional, Union
+from typing import Literal, Optional, Union
 
 from ..oci.platform import Platform
 from ..oci.reference import Reference
@@ -17,7 +17,7 @@ class Cache:
     """A build cache kept in a registry; ``reference`` is empty for a cache inside the image."""
 
     reference: str
-    mode: str = "min"
+    mode: Literal["min", "max"] = "min"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 from ..engine import buildx, emulation
 from ..engine.ask import ask, has_containerd_store
@@ -23,15 +23,15 @@ from .commands import output
 LEAST_ENGINE = (26, 0)
 LEAST_BUILDX = (0, 13)
 
+Origin = Literal["host", "distribution", "private"]
+Mode = Literal["auto", "host", "private"]
+
 
 @dataclass(frozen=True)
 class Choice:
-    """The engine to build with. ``origin`` is ``host``, ``distribution`` or ``private``.
+    """The engine to build with; its fields are as the module ``build_engine_info`` describes its results."""
 
-    The other fields are as the module ``build_engine_info`` describes its results.
-    """
-
-    origin: str
+    origin: Origin
     reason: str
     endpoint: Endpoint
     docker_cli: str
@@ -43,7 +43,7 @@ class Choice:
     builder_exists: bool = False
 
 
-def result(name: str, mode: str, wanted: Sequence[str]) -> dict[str, Any]:
+def result(name: str, mode: Mode, wanted: Sequence[str]) -> dict[str, Any]:
     """The choice as the module ``build_engine_info`` tells it, but for the network.
 
     ``platforms`` are those of ``wanted`` that can be built there. Raises ``EngineError`` where ``mode`` asks
@@ -55,14 +55,14 @@ def result(name: str, mode: str, wanted: Sequence[str]) -> dict[str, Any]:
     return {**found, "docker_host": choice.endpoint.url, "platforms": _platforms(choice, wanted)}
 
 
-def choose(name: str, mode: str) -> Choice:
-    """The engine to build with, running or still to be made. ``mode`` is ``auto``, ``host`` or ``private``.
+def choose(name: str, mode: Mode) -> Choice:
+    """The engine to build with, running or still to be made.
 
     Raises ``EngineError``.
     """
     if mode == "private":
         return _private(name, "a private engine is asked for")
-    own = _own(name)
+    own = _own_engine(name)
     if isinstance(own, Choice):
         return own
     if mode == "host":
@@ -108,7 +108,7 @@ def _private_host(name: str) -> str:
     return f"unix:///run/{name}/docker.sock"
 
 
-def _own(name: str) -> Union[Choice, str]:
+def _own_engine(name: str) -> Union[Choice, str]:
     """The machine's own engine where it suffices, else why it does not."""
     place = own_endpoint()
     if os.environ.get("DOCKER_HOST") == _private_host(name):

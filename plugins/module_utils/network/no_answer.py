@@ -8,6 +8,9 @@ import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Literal
+
+Kind = Literal["unreachable", "certificate", "tls", "forbidden", "redirect", "too_long"]
 
 
 class NoAnswer(Exception):
@@ -19,7 +22,7 @@ class NoAnswer(Exception):
     """
 
     def __init__(
-        self, kind: str, what: str, *, hint: str = "", temporary: bool = False, connected: bool = True
+        self, kind: Kind, what: str, *, hint: str = "", temporary: bool = False, connected: bool = True
     ) -> None:
         super().__init__(what)
         self.kind = kind
