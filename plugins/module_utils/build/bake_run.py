@@ -101,11 +101,10 @@ class BuildxBaker:
         if step is Step.BUILD:
             return Baked(seconds)
         with open(metadata, encoding="utf-8") as content:
+            # Beside the targets it may hold what else buildx has to tell, such as ``buildx.build.warnings``.
             told = json.load(content)
-        digests = {names[key]: entry.get("containerimage.digest", "") for key, entry in told.items()}
-        return Baked(
-            seconds, {image.name: self._held(image, digests.get(image.name, "")) for image in images}
-        )
+        digests = {name: told.get(key, {}).get("containerimage.digest", "") for key, name in names.items()}
+        return Baked(seconds, {image.name: self._held(image, digests[image.name]) for image in images})
 
     def pushed(self, image: Head) -> Optional[Manifest]:
         """What an ended bake pushed of ``image`` all the same, if that is all of it."""
