@@ -44,6 +44,11 @@ def proxy_for(scheme: str, host: str) -> Optional[Proxy]:
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"the environment names a proxy for {scheme} that is not spoken to by HTTP")
+    try:
+        _ = parts.port
+    except ValueError:
+        # Where a password holds a '/', what stands before that looks like a port.
+        raise ValueError(f"the environment names a proxy for {scheme} whose port is not a number") from None
     account = ""
     if parts.username is not None:
         account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -54,3 +54,10 @@ def test_a_proxy_of_another_kind_is_refused_without_telling_its_password(
     with pytest.raises(ValueError, match="not spoken to by HTTP") as raised:
         proxy_for("https", "registry.test")
     assert "hidden" not in str(raised.value)
+
+
+def test_a_password_that_looks_like_a_port_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:hid/den@proxy.test:3128")
+    with pytest.raises(ValueError, match="whose port is not a number") as raised:
+        proxy_for("https", "registry.test")
+    assert "hid" not in str(raised.value)
