@@ -123,4 +123,7 @@ def command(url: str) -> list[str]:
         argv += ["-l", parts.username]
     if parts.port:
         argv += ["-p", str(parts.port)]
-    return [*argv, "--", parts.hostname, shlex.join([*remote, "system", "dial-stdio"])]
+    # ``hostname`` is in lower case; the sections of ssh's configuration are told apart by case.
+    begin = parts.netloc.lower().rindex(parts.hostname)
+    host = parts.netloc[begin : begin + len(parts.hostname)]
+    return [*argv, "--", host, shlex.join([*remote, "system", "dial-stdio"])]

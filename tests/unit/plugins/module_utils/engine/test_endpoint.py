@@ -188,7 +188,7 @@ def test_no_message_shows_a_password() -> None:
             "ssh://far.test/run/a socket",
             ["-T", "--", "far.test", "docker --host 'unix:///run/a socket' system dial-stdio"],
         ),
-        ("ssh://-oProxyCommand=x", ["-T", "--", "-oproxycommand=x", "docker system dial-stdio"]),
+        ("ssh://-oProxyCommand=x", ["-T", "--", "-oProxyCommand=x", "docker system dial-stdio"]),
     ],
 )
 def test_ssh_asks_for_nothing_and_takes_no_host_for_an_option(url: str, end: list[str]) -> None:

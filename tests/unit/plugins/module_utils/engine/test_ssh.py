@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import ask
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import ask, ssh
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import Endpoint
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import EngineError
 
@@ -60,3 +60,9 @@ def test_without_the_program_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(EngineError, match=r"ssh://far\.test: the ssh command is missing"):
         ask.ask(Endpoint("ssh://far.test"))
+
+
+def test_a_host_is_named_as_it_is_written() -> None:
+    # So that it finds its section in ssh's configuration.
+    assert ssh.command("ssh://me@MyBuilder:2222")[-4:-1] == ["2222", "--", "MyBuilder"]
+    assert ssh.command("ssh://[FE80::1]")[-2] == "FE80::1"
