@@ -186,7 +186,7 @@ def _check(answer: Answer, file: RemoteFile) -> None:
 
 def _explained(error: NoAnswer, url: str) -> SourceError:
     what = f"{error.what[0].upper() if error.what.startswith('the ') else error.what[0]}{error.what[1:]}."
-    if error.temporary:
+    if error.temporary or error.kind == "tls":  # a server may break off while TLS begins
         return Unavailable(what, "Check the address and the network.")
     hint = error.hint
     if error.kind == "certificate":

@@ -180,6 +180,22 @@ def test_a_server_that_does_not_speak_http_is_an_error() -> None:
         thread.join(5)
 
 
+def test_a_server_that_breaks_off_while_tls_begins_is_tried_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def break_off() -> None:
+            for _ in range(4):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+
+        thread = threading.Thread(target=break_off, daemon=True)
+        thread.start()
+        assert refused(f"https://127.0.0.1:{server.getsockname()[1]}/x", "source_unreachable").retryable
+        thread.join(5)
+        assert not thread.is_alive()
+
+
 def test_a_file_longer_than_a_dockerfile_can_be_is_refused(served: FileServer) -> None:
     (served.folder / "long").write_bytes(bytes((1 << 20) + 1))
     refused(f"{served.url}/long", "source_too_large", "longer than 1 MiB")
