@@ -23,7 +23,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from ..errors import Cancelled
 from ..policy import Reach, everywhere
-from .connection import NotConnected, Sockets
+from .connection import Sockets, TlsSocket
 from .no_answer import NoAnswer
 from .proxy import Proxy, proxy_for
 from .reach import FORBIDDEN_HINT, AddressForbidden, require
@@ -34,6 +34,8 @@ _KEPT_CONNECTIONS, _KEPT_SERVERS = 32, 100
 _CHUNK, _LONGEST_IGNORED = 1 << 16, 1 << 20
 # What OpenSSL's versions call plain HTTP where TLS was expected.
 _NOT_TLS = frozenset(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"))
+# Of a request; a port that is no port is an ``OverflowError``.
+_FAILURES = (AddressForbidden, OSError, ValueError, OverflowError, HTTPError, http.client.HTTPException)
 
 #: What a request carries; a file, read from its start, needs a Content-Length.
 Carried = Union[bytes, BinaryIO]
@@ -133,10 +135,11 @@ class HttpClient:
     def _ask(self, method: str, url: str, headers: Mapping[str, str], body: Carried, tls: Tls) -> Answer:
         scheme, host = _server(url)
         target, plain = url[len(f"{scheme}://{host}") :], False
+        here = self._sockets.here
         while True:
             base = f"http://{host}" if plain else self.base(scheme, host, tls)
             manager = self._manager(base, tls)
-            self._sockets.here.made = False
+            here.kept = here.connected = True
             if not isinstance(body, bytes):
                 body.seek(0)
             try:
@@ -150,14 +153,12 @@ class HttpClient:
                     decode_content=False,
                     enforce_content_length=True,
                 )
-            except NotConnected as error:
-                cause, connected = _cause(error.cause), False
-            except (HTTPError, http.client.HTTPException, OSError) as error:
-                cause, connected = _cause(error), True
+            except _FAILURES as error:
+                cause = _cause(error)
                 # A server may close a connection it no longer wants at any time: that is no failure,
                 # unless it had begun to take a file: what becomes of that only the caller knows.
                 gone = isinstance(cause, (ConnectionError, ssl.SSLEOFError))
-                if gone and not self._sockets.here.made and isinstance(body, bytes):
+                if gone and here.kept and isinstance(body, bytes):
                     continue
             else:
                 if plain:
@@ -165,7 +166,7 @@ class HttpClient:
                 return Answer(self, self._sockets, base + target, response)
             plain = tls.insecure and base.startswith("https:") and _knows_no_tls(cause, host)
             if not plain:
-                raise self.explain(base, cause, connected=connected)
+                raise self.explain(base, cause, connected=here.connected)
 
     def explain(self, url: str, error: Exception, *, connected: bool = True) -> Exception:
         """What to raise for ``error``, which ended an exchange with the server of ``url``."""
@@ -212,12 +213,14 @@ class HttpClient:
             raise NoAnswer("tls", str(error), hint="Correct the file, or take it away.") from None
 
     def _new_manager(self, tls: Tls, proxy: Optional[Proxy]) -> urllib3.PoolManager:
+        context = new_context(tls)
+        context.sslsocket_class = TlsSocket
         settings: dict[str, Any] = {
             "num_pools": _KEPT_SERVERS,
             "maxsize": _KEPT_CONNECTIONS,
             "timeout": urllib3.Timeout(connect=self._sockets.timeout, read=self._sockets.timeout),
             "retries": False,
-            "ssl_context": new_context(tls),
+            "ssl_context": context,
         }
         if proxy is None:
             manager = urllib3.PoolManager(**settings)
@@ -248,7 +251,7 @@ class Answer:
         """Up to ``size`` bytes, none at the end. Raises ``NoAnswer`` where the answer breaks off."""
         try:
             content: bytes = self._response.read(size)
-        except (HTTPError, http.client.HTTPException, OSError) as error:
+        except _FAILURES as error:
             raise self._client.explain(self.url, error) from None
         if self._sockets.closed.is_set():
             # Where a body goes on until its connection ends, it now seems to be whole.
