@@ -68,7 +68,10 @@ class Authorizer:
         raise unauthorized(endpoint, login)
 
     def _token(self, endpoint: Endpoint, asked: dict[str, str], scope: str, login: Optional[Login]) -> str:
-        service, target = self._transport.locate(endpoint, asked.get("realm", ""))
+        realm = asked.get("realm", "")
+        if "://" not in realm:
+            raise Failure("registry_error", f"{endpoint.host} names no token service to log in at")
+        service, target = self._transport.locate(endpoint, realm)
         query = {"service": asked["service"]} if "service" in asked else {}
         query["scope"] = asked.get("scope") or scope
         headers = {"Accept": "application/json"}

@@ -89,8 +89,9 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[Secret, ...]:
-        """The passwords given out so far, to keep them out of messages."""
-        return tuple(login.password for login in list(self._known.values()) if login)
+        """The passwords given out so far, and as HTTP sends them, to keep them out of messages."""
+        logins = [login for login in list(self._known.values()) if login]
+        return tuple(secret for login in logins for secret in (login.password, Secret(login.basic)))
 
 
 def registry_of(key: str) -> str:

@@ -221,6 +221,34 @@ def test_the_registrys_own_words_are_told_without_the_password() -> None:
     assert "\x1b" not in str(raised.value)
 
 
+def test_the_registrys_own_words_are_told_without_the_header_that_it_got() -> None:
+    def answer(request: Seen) -> Answer:
+        if not request.authorization:
+            return 401, {"WWW-Authenticate": 'Basic realm="x"'}, b""
+        return 400, {}, json.dumps({"errors": [{"message": f"bad {request.authorization}"}]}).encode()
+
+    with serving(answer) as server:
+        credentials = Credentials({server.host: Login("builder", Secret(PASSWORD))})
+        with (
+            Registry(RegistryHosts(), credentials, retry_for=0) as client,
+            pytest.raises(RegistryError) as raised,
+        ):
+            read.manifest(client, app(server))
+    assert raised.value.message.endswith("bad Basic ********.")
+
+
+@pytest.mark.parametrize("realm", ["", "/token"])
+def test_a_realm_that_is_no_address_is_told_before_a_login_is_sent(realm: str) -> None:
+    with serving(in_turn((401, {"WWW-Authenticate": f'Bearer realm="{realm}"'}, b""))) as server:
+        credentials = Credentials({server.host: Login("builder", Secret(PASSWORD))})
+        with (
+            Registry(RegistryHosts(), credentials, retry_for=0) as client,
+            pytest.raises(RegistryError, match="names no token service"),
+        ):
+            read.manifest(client, app(server))
+    assert [request.authorization for request in server.seen] == [""]
+
+
 class TestRedirects:
     def test_no_password_follows_to_another_host(self) -> None:
         challenge = (401, {"WWW-Authenticate": 'Basic realm="x"'}, b"")
