@@ -1,9 +1,9 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Asking an engine what it is, through the docker package.
+"""Asking an engine what it is, by the HTTP layer that all else is asked by.
 
-Its transport is used with requests, not its ``APIClient``: that one reads all logins of the user's
-config.json to begin with and ends on some that Docker's own programs take, and it asks with requests'
-settings of the environment (``.netrc``, ``REQUESTS_CA_BUNDLE``), which are not meant for engines.
+The docker package's ``APIClient`` is not used: it reads all logins of the user's config.json to begin with
+and ends on some that Docker's own programs take, and it asks with requests' settings of the environment
+(``.netrc``, ``REQUESTS_CA_BUNDLE``), which are not meant for engines.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import json
 import re
 import socket
 import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Optional
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, Any, Callable, Optional
+from urllib.parse import urlsplit
 
 from ..errors import EngineError
-from ..network.proxy import proxy_for
+from ..network.no_answer import NoAnswer
+from ..network.tls import SYSTEM
 from . import ssh
 from .endpoint import Endpoint
 
 if TYPE_CHECKING:
-    import requests
+    from ..network.http import Answer
 
 #: How long an engine, and buildx, have to answer.
 ANSWER_SECONDS = 30
@@ -33,14 +34,6 @@ ANSWER_SECONDS = 30
 _LEAST_API = (1, 39)
 _MOST_BYTES = 16 * 1024 * 1024
 _TLS_HINT = "Check ca.pem, cert.pem and key.pem in DOCKER_CERT_PATH, or those of the Docker context."
-
-
-class _Unusable(Exception):
-    """Why an endpoint cannot be used, in words that go on a sentence, and what to do about it."""
-
-    def __init__(self, why: str, hint: str = "") -> None:
-        super().__init__(why)
-        self.hint = hint
 
 
 def prepare() -> None:
@@ -52,7 +45,7 @@ def prepare() -> None:
     def load() -> None:
         # Whoever asks is told what is missing.
         with suppress(ImportError):
-            import_module("docker.transport")
+            import_module("..network.http", __package__)
 
     threading.Thread(target=load, daemon=True).start()
 
@@ -61,148 +54,104 @@ def ask(endpoint: Endpoint) -> dict[str, Any]:
     """The Engine API's ``GET /info`` of the engine at ``endpoint``.
 
     Raises ``EngineError`` (``engine_unreachable``) that says why there is no answer, and ``ImportError``
-    without the docker package.
+    without urllib3.
     """
+    from ..network.http import HttpClient
+
     try:
-        return _info(endpoint)
-    except _Unusable as error:
-        raise EngineError("engine_unreachable", f"{endpoint}: {error}.", hint=error.hint) from None
-
-
-def _info(endpoint: Endpoint) -> dict[str, Any]:
-    import requests
-
-    way: Optional[ssh.Dial] = None
-    with ExitStack() as stack:
-        session = stack.enter_context(requests.Session())
-        session.trust_env = False
-        try:
-            if endpoint.url.startswith("ssh://"):
-                way = stack.enter_context(ssh.dial(endpoint.url))
-            base = _prepare(session, endpoint, way)
-        except ValueError as error:
-            raise _Unusable(str(error)) from None
-        try:
+        with ExitStack() as stack:
+            base, dial = _way(endpoint, stack)
+            client = stack.enter_context(HttpClient(timeout=ANSWER_SECONDS, dial=dial))
             # An engine takes a path without a version for its own newest one.
-            with session.get(
-                f"{base}/info", timeout=ANSWER_SECONDS, stream=True, allow_redirects=False
-            ) as response:
-                return _read(response)
-        except (requests.RequestException, OSError) as error:
-            words = way.last_words() if way else ""
-            if way is not None and words:
-                hint = f"See that this works and asks for nothing: {way.command}"
-                raise _Unusable(f"ssh failed: {words}", hint) from None
-            raise _explained(error, endpoint) from None
+            with client.request("GET", f"{base}/info", {}, tls=endpoint.tls or SYSTEM) as answer:
+                return _read(endpoint, answer)
+    except NoAnswer as error:
+        raise _explained(endpoint, error) from None
+    except ValueError as error:
+        raise endpoint.unreachable(str(error)) from None
 
 
-def _prepare(session: requests.Session, endpoint: Endpoint, way: Optional[ssh.Dial]) -> str:
-    """Have ``session`` reach ``endpoint``; gives what its URLs begin with. Raises ``ValueError``."""
-    import urllib3
-    from docker.transport import UnixHTTPAdapter
-
+def _way(endpoint: Endpoint, stack: ExitStack) -> tuple[str, Optional[Callable[[], socket.socket]]]:
+    """What URLs begin with, and what makes the connection if not their host. Raises ``ValueError``."""
     parts = urlsplit(endpoint.url)
-    if way is not None or parts.scheme == "unix":
-        path = way.socket_path if way else parts.netloc + parts.path
+    if parts.scheme == "ssh":
+        return "http://localhost", stack.enter_context(ssh.dial(endpoint))
+    if parts.scheme == "unix":
+        path = parts.netloc + parts.path
         if not path.startswith("/"):
             raise ValueError("it does not name a socket by its whole path")
-        session.mount("http+docker://", UnixHTTPAdapter(f"http+unix://{path}", ANSWER_SECONDS))
-        return "http+docker://localhost"
+        return "http://localhost", partial(_connected, path)
     if parts.scheme != "tcp" or not parts.hostname or not parts.port or parts.username is not None:
         raise ValueError(
             "it is not an address such as unix:///run/docker.sock, tcp://host:port or ssh://host"
         )
     scheme = "http" if endpoint.tls is None else "https"
-    if endpoint.tls is not None:
-        certificate, key = endpoint.tls.file("cert.pem"), endpoint.tls.file("key.pem")
-        if not endpoint.tls.verify:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        session.cert = (certificate, key) if certificate and key else None
-        session.verify = (endpoint.tls.file("ca.pem") or True) if endpoint.tls.verify else False
-    proxy = proxy_for(scheme, parts.netloc)
-    if proxy is not None:
-        account = f"{quote(proxy.account, safe=':')}@" if proxy.account else ""
-        session.proxies = {scheme: f"http://{account}{proxy.address}"}
-    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}", None
 
 
-def _read(response: requests.Response) -> dict[str, Any]:
-    end = time.monotonic() + ANSWER_SECONDS
-    body = b""
-    for chunk in response.iter_content(65536):
-        body += chunk
-        if len(body) > _MOST_BYTES or time.monotonic() > end:
-            raise _Unusable("its answer does not come to an end")
-    api = response.headers.get("Api-Version", "")
+def _connected(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        made.settimeout(ANSWER_SECONDS)
+        made.connect(path)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _read(endpoint: Endpoint, answer: Answer) -> dict[str, Any]:
+    body = answer.read_all(_MOST_BYTES)
+    api = answer.headers.get("Api-Version", "")
     numbers = tuple(map(int, re.findall(r"\d+", api)))
     if numbers and numbers < _LEAST_API:
-        raise _Unusable(f"its API {api} is older than {'.'.join(map(str, _LEAST_API))}", "Update the engine.")
+        least = ".".join(map(str, _LEAST_API))
+        raise endpoint.unreachable(f"its API {api} is older than {least}", "Update the engine.")
     try:
         content = json.loads(body)
     except (ValueError, RecursionError):
         content = None
-    if response.status_code == 200 and isinstance(content, dict) and content.get("ServerVersion"):
+    if answer.status == 200 and isinstance(content, dict) and content.get("ServerVersion"):
         return content
     text = content.get("message") if isinstance(content, dict) else body.decode(errors="replace")
     if "HTTP request to an HTTPS server" in str(text):
-        raise _Unusable("it wants TLS", "Set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH, or use a context.")
-    if response.status_code != 200:
-        said = str(text or "").strip().rstrip(".")[:200]
-        raise _Unusable(f"it answers with status {response.status_code}" + (f": {said}" if said else ""))
-    raise _Unusable("it does not answer as a Docker Engine does")
+        hint = "Set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH, or use a context."
+        raise endpoint.unreachable("it wants TLS", hint)
+    if answer.status == 200:
+        raise endpoint.unreachable("it does not answer as a Docker Engine does")
+    said = str(text or "").strip().rstrip(".")[:200]
+    raise endpoint.unreachable(f"it answers with status {answer.status}" + (f": {said}" if said else ""))
 
 
-def _explained(error: BaseException, endpoint: Endpoint) -> _Unusable:
-    """What lies at the bottom of requests' and urllib3's wrappings."""
+def _explained(endpoint: Endpoint, error: NoAnswer) -> EngineError:
+    """What ``error`` means where an engine is asked."""
+    import http.client
     import ssl
 
-    import requests
-
-    causes = list(_causes(error))
-    for cause in causes:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return _Unusable(f"its TLS certificate is not trusted ({cause.verify_message})", _TLS_HINT)
-        if isinstance(cause, ssl.SSLError):
-            return _tls_failure(cause, endpoint)
-    for cause in causes:
-        if isinstance(cause, (socket.timeout, TimeoutError, requests.Timeout)):
-            return _Unusable(f"no answer within {ANSWER_SECONDS:.0f} seconds")
-        if isinstance(cause, PermissionError):
-            return _Unusable(
-                "permission denied", "Ask for access to the engine (the group docker), or use root."
-            )
-        if isinstance(cause, (BrokenPipeError, ConnectionResetError)):
-            break
-        if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, requests.RequestException):
-            return _Unusable(cause.strerror[0].lower() + cause.strerror[1:])
-    if endpoint.tls is not None:
-        return _tls_failure(None, endpoint)
-    return _Unusable("it ends the connection without an answer")
-
-
-def _tls_failure(error: Optional[OSError], endpoint: Endpoint) -> _Unusable:
-    import ssl
-
-    reason = str(getattr(error, "reason", "") or "")
+    cause = error.__cause__
+    if error.kind == "too_long":
+        return endpoint.unreachable("its answer does not come to an end")
+    if error.kind == "certificate":
+        why = getattr(cause, "verify_message", cause)
+        return endpoint.unreachable(f"its TLS certificate is not trusted ({why})", _TLS_HINT)
+    if isinstance(cause, socket.timeout):
+        return endpoint.unreachable(f"no answer within {ANSWER_SECONDS:.0f} seconds")
+    if isinstance(cause, ConnectionRefusedError):
+        return endpoint.unreachable("connection refused")
+    if isinstance(cause, PermissionError):
+        hint = "Ask for access to the engine (the group docker), or use root."
+        return endpoint.unreachable("permission denied", hint)
+    broken_off = isinstance(cause, (http.client.HTTPException, ConnectionError, ssl.SSLEOFError))
     # Its alert can be lost where it closes the connection before the request has been sent.
-    if error is None or "ALERT" in reason or isinstance(error, ssl.SSLEOFError):
-        if endpoint.tls is not None and not (endpoint.tls.file("cert.pem") and endpoint.tls.file("key.pem")):
-            return _Unusable("it wants a client certificate, and there is none", _TLS_HINT)
-        return _Unusable("it does not take the client certificate", _TLS_HINT)
-    words = reason.replace("_", " ").lower()
-    return _Unusable(f"TLS failed ({words or error})", _TLS_HINT)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """``error`` and what led to it, as requests and urllib3 keep it."""
-    seen: list[BaseException] = []
-    waiting: list[Any] = [error]
-    while waiting:
-        found = waiting.pop(0)
-        if isinstance(found, BaseException) and found not in seen:
-            seen.append(found)
-            yield found
-            waiting += [getattr(found, "reason", None), *found.args, found.__cause__, found.__context__]
+    if endpoint.tls is not None and (broken_off or "ALERT" in str(getattr(cause, "reason", ""))):
+        if endpoint.tls.file("cert.pem") and endpoint.tls.file("key.pem"):
+            return endpoint.unreachable("it does not take the client certificate", _TLS_HINT)
+        return endpoint.unreachable("it wants a client certificate, and there is none", _TLS_HINT)
+    if broken_off:
+        return endpoint.unreachable("it ends the connection without an answer")
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.strerror:
+        return endpoint.unreachable(cause.strerror[0].lower() + cause.strerror[1:])
+    return endpoint.unreachable(error.what, error.hint)
 
 
 def has_containerd_store(info: Mapping[str, Any]) -> bool:

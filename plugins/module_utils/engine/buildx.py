@@ -57,14 +57,10 @@ def environment(endpoint: Endpoint) -> dict[str, str]:
     return {
         **env,
         **endpoint.variables(),
-        "PATH": _search_path(),
+        "PATH": os.pathsep.join((os.environ.get("PATH", os.defpath), f"{PRIVATE_PREFIX}/usr/bin")),
         "LC_ALL": "C",
         "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
     }
-
-
-def _search_path() -> str:
-    return os.pathsep.join((os.environ.get("PATH", os.defpath), f"{PRIVATE_PREFIX}/usr/bin"))
 
 
 def version(program: str, endpoint: Endpoint) -> str:
@@ -97,15 +93,11 @@ def platforms(program: str, endpoint: Endpoint, builder: str) -> tuple[tuple[Pla
     if found:
         return tuple(found), ""
     error = re.search(r"^Error:\s*(.+)$", result.stdout, re.MULTILINE)
-    return (), error.group(1) if error else _last_line(result.stderr) or "it does not say what it can run"
+    said = error.group(1) if error else result.stderr.strip().rpartition("\n")[2].removeprefix("ERROR: ")
+    return (), said.strip().rstrip(".") or "it does not say what it can run"
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
     """``(26, 1)`` from ``26.1.5``, Debian's ``5:26.1.5-1``, or a line with one; ``(0, 0)`` without one."""
     match = re.search(r"(\d+)\.(\d+)", version.split(":", 1)[-1])
     return tuple(int(part) for part in match.groups()) if match else (0, 0)
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].removeprefix("ERROR: ").rstrip(".") if lines else "no answer"

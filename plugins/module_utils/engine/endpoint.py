@@ -19,6 +19,7 @@ from typing import Any, Callable, Optional
 
 from ..docker_config import docker_config_folder, read_user_config
 from ..errors import EngineError
+from ..network.tls import Tls
 
 PRIVATE_NAME = "image-builder"
 PRIVATE_SOCKET = f"unix:///run/{PRIVATE_NAME}/docker.sock"
@@ -26,22 +27,6 @@ DEFAULT_SOCKET = "/var/run/docker.sock"
 #: The variables that lead Docker's programs to an engine.
 VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
-
-
-@dataclass(frozen=True)
-class Tls:
-    """The files that TLS with an engine takes, in ``folder`` under Docker's names; each may be missing.
-
-    Without ``verify`` any engine is trusted.
-    """
-
-    folder: str
-    verify: bool
-
-    def file(self, name: str) -> Optional[str]:
-        """The path of ``ca.pem``, ``cert.pem`` or ``key.pem``, or ``None`` where there is none."""
-        path = os.path.join(self.folder, name)
-        return path if os.path.isfile(path) else None
 
 
 @dataclass(frozen=True)
@@ -64,9 +49,13 @@ class Endpoint:
             return {"DOCKER_CONTEXT": self.context}
         found = {"DOCKER_HOST": self.url}
         if self.tls is not None:
-            found["DOCKER_CERT_PATH"] = self.tls.folder
-            found["DOCKER_TLS_VERIFY" if self.tls.verify else "DOCKER_TLS"] = "1"
+            found["DOCKER_CERT_PATH"] = self.tls.keys
+            found["DOCKER_TLS" if self.tls.insecure else "DOCKER_TLS_VERIFY"] = "1"
         return found
+
+    def unreachable(self, why: str, hint: str = "") -> EngineError:
+        """The error of an engine that cannot be asked; ``why`` is a clause."""
+        return EngineError("engine_unreachable", f"{self}: {why}.", hint=hint)
 
     @property
     def is_tls_of_the_environment(self) -> bool:
@@ -96,7 +85,8 @@ def _of_environment(url: str) -> Endpoint:
     verify = bool(os.environ.get("DOCKER_TLS_VERIFY"))
     if not (verify or os.environ.get("DOCKER_TLS")) or not url.startswith("tcp://"):
         return Endpoint(url)
-    return Endpoint(url, Tls(os.environ.get("DOCKER_CERT_PATH") or docker_config_folder(), verify))
+    keys = os.environ.get("DOCKER_CERT_PATH") or docker_config_folder()
+    return Endpoint(url, Tls(keys=keys, insecure=not verify))
 
 
 def of_context(name: str) -> Endpoint:
@@ -111,10 +101,10 @@ def of_context(name: str) -> Endpoint:
         raise _unusable(name, "there is no such context") from None
     except (OSError, ValueError, RecursionError) as error:
         raise _unusable(name, f"its description cannot be read: {error}") from None
-    url, verify = docker.get("Host") or f"unix://{DEFAULT_SOCKET}", not docker.get("SkipTLSVerify")
-    tls = Tls(os.path.join(folder, "tls", own, "docker"), verify)
-    uses_tls = str(url).startswith("tcp://") and (not verify or any(map(tls.file, _TLS_FILES)))
-    return Endpoint(str(url), tls if uses_tls else None, name)
+    url = str(docker.get("Host") or f"unix://{DEFAULT_SOCKET}")
+    tls = Tls(keys=os.path.join(folder, "tls", own, "docker"), insecure=bool(docker.get("SkipTLSVerify")))
+    uses_tls = url.startswith("tcp://") and (tls.insecure or any(map(tls.file, _TLS_FILES)))
+    return Endpoint(url, tls if uses_tls else None, name)
 
 
 def _mapping(content: Any, key: str) -> Mapping[str, Any]:

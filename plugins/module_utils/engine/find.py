@@ -65,7 +65,7 @@ class Engine:
 def find(builder: Optional[str] = None) -> Engine:
     """The engine to build with. ``builder`` is an existing buildx builder of the user.
 
-    Raises ``EngineError`` that says what was tried, and ``ImportError`` without the docker package.
+    Raises ``EngineError`` that says what was tried, and ``ImportError`` without urllib3.
     """
     buildx = program.find()
     if buildx is None:

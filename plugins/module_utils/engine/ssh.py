@@ -13,97 +13,63 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Optional
+from typing import Callable
 from urllib.parse import urlsplit
+
+from ..network.no_answer import NoAnswer
+from .endpoint import Endpoint
 
 _CONNECT_SECONDS = 15
 _END_SECONDS = 2.0
 
 
-class Dial:
-    """The way to an engine, open within ``dial``: ``socket_path`` answers as the engine's own socket.
+@contextmanager
+def dial(endpoint: Endpoint) -> Iterator[Callable[[], socket.socket]]:
+    """What connects to the engine of an ``ssh://[user@]host[:port][/socket]``, once, within this context.
 
-    ``command`` is what people can try by hand.
+    ssh asks for nothing: not for a password, and not whether to trust a host. Raises ``ValueError``
+    for a URL that cannot be used, and where there is no ssh program. Where the exchange ends with
+    ``NoAnswer`` and ssh says why, that becomes an ``EngineError``.
     """
+    argv = command(endpoint.url)
+    if shutil.which(argv[0]) is None:
+        raise ValueError("the ssh command is missing")
+    children: list[subprocess.Popen[bytes]] = []
+    with tempfile.TemporaryFile() as words:
 
-    def __init__(self, argv: list[str], folder: str, words: IO[bytes]) -> None:
-        self._argv = argv
-        self.command = shlex.join(argv)
-        self._words = words
-        self._child: Optional[subprocess.Popen[bytes]] = None
-        self._listening = socket.socket(socket.AF_UNIX)
-        # A socket's path has at most 107 characters, and the folder's may have more.
-        self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        self.socket_path = f"/proc/self/fd/{self._folder}/docker.sock"
-        self._listening.bind(self.socket_path)
-        self._listening.listen(1)
-        self._thread = threading.Thread(target=self._connect, daemon=True)
-        self._thread.start()
-
-    def _connect(self) -> None:
-        """Give the first connection to ssh, as the input and output of the far side's program."""
-        with suppress(OSError):
-            connection, _ = self._listening.accept()
-            with connection:
-                self._child = subprocess.Popen(
-                    self._argv,
-                    stdin=connection.fileno(),
-                    stdout=connection.fileno(),
-                    stderr=self._words,
+        def connect() -> socket.socket:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                child = subprocess.Popen(
+                    argv,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=words,
                     env={**os.environ, "SSH_ASKPASS_REQUIRE": "never"},
                     start_new_session=True,
                 )
+            children.append(child)
+            return ours
 
-    def last_words(self) -> str:
-        """What ssh has said at last, empty for nothing; it has ended, or is given a moment to."""
-        self._end(kill=False)
-        self._words.seek(0)
-        lines = self._words.read(65536).decode(errors="replace").split("\n")
-        return next(
-            (line.strip().removeprefix("ssh: ").rstrip(".") for line in reversed(lines) if line.strip()), ""
-        )
-
-    def _end(self, *, kill: bool) -> None:
-        with suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._thread.join(_END_SECONDS)
-        if self._child is not None:
-            with suppress(subprocess.TimeoutExpired):
-                self._child.wait(0 if kill else _END_SECONDS)
-                return
-            if kill:
-                self._child.kill()
-                self._child.wait()
-
-    def close(self) -> None:
-        """End ssh."""
-        self._end(kill=True)
-        self._listening.close()
-        os.close(self._folder)
-
-
-@contextmanager
-def dial(url: str) -> Iterator[Dial]:
-    """Reach the engine of ``url`` (``ssh://[user@]host[:port][/socket]``) for one connection.
-
-    ssh asks for nothing: not for a password, and not whether to trust a host. Raises ``ValueError``
-    for a URL that cannot be used, and where there is no ssh program.
-    """
-    argv = command(url)
-    if shutil.which(argv[0]) is None:
-        raise ValueError("the ssh command is missing")
-    with (
-        tempfile.TemporaryDirectory(prefix="image-builder-ssh-") as folder,
-        tempfile.TemporaryFile() as words,
-    ):
-        way = Dial(argv, folder, words)
         try:
-            yield way
+            yield connect
+        except NoAnswer:
+            for child in children:
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(_END_SECONDS)
+            words.seek(0)
+            said = words.read(65536).decode(errors="replace").strip().rpartition("\n")[2]
+            if not said:
+                raise
+            hint = f"See that this works and asks for nothing: {shlex.join(argv)}"
+            why = said.strip().removeprefix("ssh: ").rstrip(".")
+            raise endpoint.unreachable(f"ssh failed: {why}", hint) from None
         finally:
-            way.close()
+            for child in children:
+                child.kill()
+                child.wait()
 
 
 def command(url: str) -> list[str]:

@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import suppress
 from functools import partial
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -20,6 +20,9 @@ from .reach import allowed
 
 _CONNECT_SECONDS = 10.0
 
+#: Makes a connection, in place of one to the host of a URL. It raises ``OSError``.
+Dial = Callable[[], socket.socket]
+
 
 class Sockets:
     """The sockets of one client, which ``close`` ends from another thread.
@@ -28,8 +31,11 @@ class Sockets:
     it, or, without ``bounded_bodies``, what comes before its body.
     """
 
-    def __init__(self, reach: Reach, timeout: float, *, bounded_bodies: bool) -> None:
+    def __init__(
+        self, reach: Reach, timeout: float, *, bounded_bodies: bool, dial: Optional[Dial] = None
+    ) -> None:
         self.reach = reach
+        self.dial = dial
         self.timeout = timeout
         self.bounded_bodies = bounded_bodies
         self.closed = threading.Event()
@@ -124,6 +130,11 @@ class _Own:
         """
         own: Any = self
         until = time.monotonic() + self._sockets.timeout
+        if self._sockets.dial is not None:
+            made = _Socket(fileno=self._sockets.dial().detach())
+            made.settimeout(self._sockets.timeout)
+            self.handle = self._sockets.second_handle(made)
+            return made
         failed: Optional[OSError] = None
         for family, address in allowed(own._dns_host, own.port, self._sockets.reach):
             made = _Socket(family, socket.SOCK_STREAM)

@@ -23,7 +23,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from ..errors import Cancelled
 from ..policy import Reach, everywhere
-from .connection import Sockets, TlsSocket
+from .connection import Dial, Sockets, TlsSocket
 from .no_answer import NoAnswer
 from .proxy import Proxy, proxy_for
 from .reach import FORBIDDEN_HINT, AddressForbidden, require
@@ -51,7 +51,7 @@ class HttpClient:
     """Requests to servers, over connections that are kept; may be used by several threads.
 
     ``timeout`` and ``bounded_bodies`` are those of ``Sockets``. Proxies come from the environment (see
-    ``proxy_for``).
+    ``proxy_for``). With ``dial`` all requests go to where it leads.
 
     ``reach`` is asked for each address of a host when a connection to it is made, after redirects too,
     and only those it allows are used. With a proxy between it is asked for the proxy; and for the server,
@@ -62,10 +62,15 @@ class HttpClient:
     """
 
     def __init__(
-        self, *, timeout: float = 30.0, bounded_bodies: bool = True, reach: Reach = everywhere
+        self,
+        *,
+        timeout: float = 30.0,
+        bounded_bodies: bool = True,
+        reach: Reach = everywhere,
+        dial: Optional[Dial] = None,
     ) -> None:
         self._reach = reach
-        self._sockets = Sockets(reach, timeout, bounded_bodies=bounded_bodies)
+        self._sockets = Sockets(reach, timeout, bounded_bodies=bounded_bodies, dial=dial)
         self._lock = threading.Lock()
         self._managers: dict[tuple[Tls, Optional[Proxy]], urllib3.PoolManager] = {}
         self._plain: set[str] = set()
@@ -109,8 +114,8 @@ class HttpClient:
     ) -> Iterator[Answer]:
         """The answer to one request, as a context manager; redirects are followed where ``onward`` is given.
 
-        An Authorization header does not follow to another server. Raises ``NoAnswer``, also from
-        ``Answer.read``.
+        An Authorization header does not follow to another server. Raises ``NoAnswer``, whose ``__cause__``
+        is what urllib3 met with, also from ``Answer.read``.
         """
         for _ in range(_MOST_REDIRECTS + 1):
             with closing(self._ask(method, url, headers, body, tls)) as answer:
@@ -164,9 +169,9 @@ class HttpClient:
                 if plain:
                     self._plain.add(host)
                 return Answer(self, self._sockets, base + target, response)
-            plain = tls.insecure and base.startswith("https:") and _knows_no_tls(cause, host)
+            plain = tls.may_be_plain and base.startswith("https:") and _knows_no_tls(cause, host)
             if not plain:
-                raise self.explain(base, cause, connected=here.connected)
+                raise self.explain(base, cause, connected=here.connected) from cause
 
     def explain(self, url: str, error: Exception, *, connected: bool = True) -> Exception:
         """What to raise for ``error``, which ended an exchange with the server of ``url``."""
@@ -252,7 +257,7 @@ class Answer:
         try:
             content: bytes = self._response.read(size)
         except _FAILURES as error:
-            raise self._client.explain(self.url, error) from None
+            raise self._client.explain(self.url, error) from _cause(error)
         if self._sockets.closed.is_set():
             # Where a body goes on until its connection ends, it now seems to be whole.
             raise Cancelled()

@@ -16,7 +16,7 @@ import base64
 import binascii
 import copy
 import json
-import re
+import os
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -33,7 +33,6 @@ DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 _DOCKER_HUB_HOSTS = frozenset((DOCKER_HUB, "index.docker.io", "registry-1.docker.io"))
 _CARRIED_OVER = ("auths", "credHelpers", "credsStore", "proxies")
 _IDENTITY_TOKEN_USER = "<token>"
-_HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _HELPER_SECONDS = 30.0
 
 
@@ -173,29 +172,25 @@ def _from_auth(entry: Any) -> Optional[Login]:
 def _from_helper(name: str, key: str) -> Optional[Login]:
     """Ask ``docker-credential-NAME``. It prints JSON with ``Username`` and ``Secret``."""
     program = f"docker-credential-{name}"
-    if not _HELPER_NAME.match(name):
-        raise _helper_error(program, key, "its name is not one of a program")
     try:
+        if os.sep in name:
+            raise OSError("its name is not one of a program")
         result = run([program, "get"], stdin=key, timeout=_HELPER_SECONDS)
-    except OSError as error:
-        raise _helper_error(program, key, error.strerror or "it cannot be started") from None
-    except subprocess.TimeoutExpired:
-        raise _helper_error(program, key, f"no answer within {_HELPER_SECONDS:.0f} seconds") from None
-    # Helpers report on standard output. Their other words may hold a secret, so they are not repeated.
-    if result.status != 0:
+        # Helpers report on standard output. Their other words may hold a secret, so they are not repeated.
+        if result.status == 0:
+            answer = json.loads(result.stdout)
+            username, password = answer["Username"], answer["Secret"]
+            return Login(str(username), Secret(str(password))) if username or password else None
         if "credentials not found" in result.stdout:
             return None
-        raise _helper_error(program, key, f"exit status {result.status}")
-    try:
-        answer = json.loads(result.stdout)
-        username, password = answer["Username"], answer["Secret"]
+        why = f"exit status {result.status}"
+    except OSError as error:
+        why = error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        why = f"no answer within {_HELPER_SECONDS:.0f} seconds"
     except (ValueError, KeyError, TypeError):
-        raise _helper_error(program, key, "its answer is not understood") from None
-    return Login(str(username), Secret(str(password))) if username or password else None
-
-
-def _helper_error(program: str, key: str, why: str) -> RegistryError:
-    return RegistryError(
+        why = "its answer is not understood"
+    raise RegistryError(
         "registry_unauthorized",
         f"The credential helper {program} gave no login for {registry_of(key)}: {why}.",
         hint="Repair the helper, or take it out of credHelpers and credsStore in Docker's config.json.",

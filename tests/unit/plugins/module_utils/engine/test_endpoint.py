@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import buildx, endpoint, ssh
-from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import Endpoint, Tls
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import Endpoint
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import EngineError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.network.tls import Tls
 
 PRIVATE = Endpoint(endpoint.PRIVATE_SOCKET)
 
@@ -120,7 +121,7 @@ def test_a_context_has_tls_where_it_has_keys_or_skips_the_check(
 ) -> None:
     make_context(config, "far-away", "tcp://engine.test:2376", *files, skip=skip)
     found = endpoint.of_context("far-away")
-    assert (found.tls and found.tls.verify) == tls
+    assert (found.tls and not found.tls.insecure) == tls
 
 
 @pytest.mark.parametrize(
@@ -129,9 +130,9 @@ def test_a_context_has_tls_where_it_has_keys_or_skips_the_check(
         ({}, None),
         ({"DOCKER_CERT_PATH": "/keys"}, None),
         ({"DOCKER_TLS_VERIFY": "", "DOCKER_CERT_PATH": "/keys"}, None),
-        ({"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/keys"}, Tls("/keys", True)),
-        ({"DOCKER_TLS": "1", "DOCKER_CERT_PATH": "/keys"}, Tls("/keys", False)),
-        ({"DOCKER_TLS_VERIFY": "1"}, Tls("CONFIG", True)),
+        ({"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/keys"}, Tls(keys="/keys")),
+        ({"DOCKER_TLS": "1", "DOCKER_CERT_PATH": "/keys"}, Tls(keys="/keys", insecure=True)),
+        ({"DOCKER_TLS_VERIFY": "1"}, Tls(keys="CONFIG")),
     ],
 )
 def test_the_variables_say_whether_there_is_tls(
@@ -141,7 +142,7 @@ def test_the_variables_say_whether_there_is_tls(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     (one,) = found()
-    assert one.tls == (tls and Tls(tls.folder.replace("CONFIG", str(config)), tls.verify))
+    assert one.tls == (tls and Tls(keys=tls.keys.replace("CONFIG", str(config)), insecure=tls.insecure))
 
 
 @pytest.mark.parametrize(
@@ -149,13 +150,13 @@ def test_the_variables_say_whether_there_is_tls(
     [
         (Endpoint("unix:///run/docker.sock"), {"DOCKER_HOST": "unix:///run/docker.sock"}),
         (Endpoint("ssh://far.test", None, "far"), {"DOCKER_CONTEXT": "far"}),
-        (Endpoint("tcp://far.test:2376", Tls("/keys", True), "far"), {"DOCKER_CONTEXT": "far"}),
+        (Endpoint("tcp://far.test:2376", Tls(keys="/keys"), "far"), {"DOCKER_CONTEXT": "far"}),
         (
-            Endpoint("tcp://far.test:2376", Tls("/keys", True)),
+            Endpoint("tcp://far.test:2376", Tls(keys="/keys")),
             {"DOCKER_HOST": "tcp://far.test:2376", "DOCKER_CERT_PATH": "/keys", "DOCKER_TLS_VERIFY": "1"},
         ),
         (
-            Endpoint("tcp://far.test:2376", Tls("/keys", False)),
+            Endpoint("tcp://far.test:2376", Tls(keys="/keys", insecure=True)),
             {"DOCKER_HOST": "tcp://far.test:2376", "DOCKER_CERT_PATH": "/keys", "DOCKER_TLS": "1"},
         ),
     ],
