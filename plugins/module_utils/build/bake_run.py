@@ -15,7 +15,8 @@ from typing import Any, Optional, Union
 
 from ..docker_config import docker_config_folder
 from ..document.options import Options
-from ..engine.find import environment, rewrites_timestamps
+from ..engine import buildx
+from ..engine.find import rewrites_timestamps
 from ..errors import BuildError, RegistryError
 from ..listener import Event, Listener
 from ..oci.manifest import Manifest
@@ -131,7 +132,7 @@ class BuildxBaker:
     def _argv(self, file: str, metadata: str, cache: bool) -> list[str]:
         builder = self._engine.builder
         return [
-            *self._engine.command,
+            *buildx.command(self._engine.buildx, self._engine.endpoint),
             "bake",
             *(["--builder", builder] if builder else []),
             "--file",
@@ -192,7 +193,7 @@ class BuildxBaker:
             os.symlink(contexts, os.path.join(own, "contexts"))
         self._write_json(os.path.join("docker", "config.json"), config)
         state = os.environ.get("BUILDX_CONFIG") or os.path.join(user, "buildx")
-        env = environment(self._engine)
+        env = buildx.environment(self._engine.endpoint)
         for name in ("BUILDX_BUILDER", "BUILDX_BAKE_FILE", "SOURCE_DATE_EPOCH"):
             env.pop(name, None)
         return {

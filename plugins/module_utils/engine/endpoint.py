@@ -14,8 +14,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 from ..docker_config import docker_config_folder, read_user_config
 from ..errors import EngineError
@@ -26,7 +25,6 @@ PRIVATE_SOCKET = f"unix:///run/{PRIVATE_NAME}/docker.sock"
 DEFAULT_SOCKET = "/var/run/docker.sock"
 #: The variables that lead Docker's programs to an engine.
 VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
-_TLS_FILES = ("ca.pem", "cert.pem", "key.pem")
 
 
 @dataclass(frozen=True)
@@ -63,22 +61,20 @@ class Endpoint:
         return self.tls is not None and not self.context
 
 
-def endpoints() -> list[Callable[[], Endpoint]]:
-    """Where to look for an engine, in this order; each gives the endpoint or raises ``EngineError``."""
-    own = own_endpoint()
-    if own is not None and os.environ.get("DOCKER_HOST"):
-        return [own]
-    return [*([own] if own else []), partial(Endpoint, PRIVATE_SOCKET)]
-
-
-def own_endpoint() -> Optional[Callable[[], Endpoint]]:
-    """Where the machine's own engine is, to be called as ``endpoints`` are; ``None`` without a socket."""
-    if os.environ.get("DOCKER_HOST"):
-        return partial(_of_environment, os.environ["DOCKER_HOST"])
+def own_endpoint() -> Optional[Endpoint]:
+    """Where the machine's own engine is; ``None`` without a socket. Raises ``EngineError``."""
+    url = os.environ.get("DOCKER_HOST")
+    if url:
+        return _of_environment(url)
     context = os.environ.get("DOCKER_CONTEXT") or read_user_config().get("currentContext")
     if context and context != "default":
-        return partial(of_context, str(context))
-    return partial(Endpoint, f"unix://{DEFAULT_SOCKET}") if os.path.exists(DEFAULT_SOCKET) else None
+        return of_context(str(context))
+    return Endpoint(f"unix://{DEFAULT_SOCKET}") if os.path.exists(DEFAULT_SOCKET) else None
+
+
+def private_endpoint() -> Optional[Endpoint]:
+    """Where the private engine is; ``None`` where the environment names the one engine to use."""
+    return None if os.environ.get("DOCKER_HOST") else Endpoint(PRIVATE_SOCKET)
 
 
 def _of_environment(url: str) -> Endpoint:
@@ -97,24 +93,19 @@ def of_context(name: str) -> Endpoint:
     try:
         with open(os.path.join(folder, "meta", own, "meta.json"), encoding="utf-8") as file:
             docker = _mapping(_mapping(json.load(file), "Endpoints"), "docker")
-    except FileNotFoundError:
-        raise _unusable(name, "there is no such context") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise _unusable(name, f"its description cannot be read: {error}") from None
+        unknown = isinstance(error, FileNotFoundError)
+        why = "there is no such context" if unknown else f"its description cannot be read: {error}"
+        what = f"The Docker context {name} cannot be used: {why}."
+        hint = "Check DOCKER_CONTEXT and currentContext in Docker's config.json; docker context ls lists all."
+        raise EngineError("engine_unreachable", what, hint=hint) from None
     url = str(docker.get("Host") or f"unix://{DEFAULT_SOCKET}")
     tls = Tls(keys=os.path.join(folder, "tls", own, "docker"), insecure=bool(docker.get("SkipTLSVerify")))
-    uses_tls = url.startswith("tcp://") and (tls.insecure or any(map(tls.file, _TLS_FILES)))
+    has_keys = any(map(tls.file, ("ca.pem", "cert.pem", "key.pem")))
+    uses_tls = url.startswith("tcp://") and (tls.insecure or has_keys)
     return Endpoint(url, tls if uses_tls else None, name)
 
 
 def _mapping(content: Any, key: str) -> Mapping[str, Any]:
     value = content.get(key) if isinstance(content, dict) else None
     return value if isinstance(value, dict) else {}
-
-
-def _unusable(name: str, why: str) -> EngineError:
-    return EngineError(
-        "engine_unreachable",
-        f"The Docker context {name} cannot be used: {why}.",
-        hint="Check DOCKER_CONTEXT and currentContext in Docker's config.json; docker context ls lists all.",
-    )

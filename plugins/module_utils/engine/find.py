@@ -18,7 +18,7 @@ from . import buildx as program
 from . import emulation
 from .ask import ask, has_containerd_store
 from .buildx import version_numbers
-from .endpoint import PRIVATE_NAME, Endpoint, endpoints
+from .endpoint import PRIVATE_NAME, Endpoint, own_endpoint, private_endpoint
 
 #: The docker-container builder that the role ``engine`` makes on an engine with the classic store.
 PRIVATE_BUILDER = PRIVATE_NAME
@@ -56,11 +56,6 @@ class Engine:
         """The engine's version, such as ``26.1.5``."""
         return str(self.info.get("ServerVersion", ""))
 
-    @property
-    def command(self) -> list[str]:
-        """What the arguments of buildx follow, in the environment that ``environment`` gives."""
-        return program.command(self.buildx, self.endpoint)
-
 
 def find(builder: Optional[str] = None) -> Engine:
     """The engine to build with. ``builder`` is an existing buildx builder of the user.
@@ -73,10 +68,11 @@ def find(builder: Optional[str] = None) -> Engine:
             "no_engine", "No Docker Engine with buildx was found: the buildx plugin is missing.", hint=_HINT
         )
     failures: list[EngineError] = []
-    for place in endpoints():
+    for place in (own_endpoint, private_endpoint):
         try:
             endpoint = place()
-            return _with_builder(endpoint, ask(endpoint), buildx, builder)
+            if endpoint is not None:
+                return _with_builder(endpoint, ask(endpoint), buildx, builder)
         except EngineError as error:
             if error.code == "builder_unusable":
                 raise
@@ -156,8 +152,3 @@ def rewrites_timestamps(engine: Engine) -> bool:
         version_numbers(engine.version) >= _REWRITING_ENGINE
         and version_numbers(buildx) >= _PUSHING_ONCE_BUILDX
     )
-
-
-def environment(engine: Engine) -> dict[str, str]:
-    """The environment for buildx, with the user's own configuration."""
-    return program.environment(engine.endpoint)

@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -110,13 +109,12 @@ def _private_host(name: str) -> str:
 
 def _own_engine(name: str) -> Union[Choice, str]:
     """The machine's own engine where it suffices, else why it does not."""
-    place = own_endpoint()
-    if os.environ.get("DOCKER_HOST") == _private_host(name):
-        place = partial(Endpoint, f"unix://{DEFAULT_SOCKET}")
-    if place is None:
-        return "this machine has no Docker daemon of its own"
     try:
-        endpoint = place()
+        endpoint = own_endpoint()
+        if os.environ.get("DOCKER_HOST") == _private_host(name):
+            endpoint = Endpoint(f"unix://{DEFAULT_SOCKET}")
+        if endpoint is None:
+            return "this machine has no Docker daemon of its own"
         info = ask(endpoint)
     except EngineError as error:
         return f"no Docker daemon of this machine's own answers ({error.message.rstrip('.')})"
