@@ -36,7 +36,7 @@ class Tls:
     def file(self, name: str) -> Optional[str]:
         """The path of ``ca.pem``, ``cert.pem`` or ``key.pem``, or ``None`` where there is none."""
         path = os.path.join(self.keys, name)
-        return path if os.path.isfile(path) else None
+        return path if self.keys and os.path.isfile(path) else None
 
 
 #: The system's CAs, and nothing else.
@@ -55,7 +55,9 @@ def new_context(tls: Tls) -> ssl.SSLContext:
 
     # Each generation of urllib3 compares the host's name in its own way, for which its context is made.
     context = create_urllib3_context(cert_reqs=ssl.CERT_NONE if tls.insecure else ssl.CERT_REQUIRED)
-    context.load_default_certs()
+    # An engine whose CA is named is trusted by that one alone, as by the Docker CLI (cli/context/docker).
+    if tls.file("ca.pem") is None:
+        context.load_default_certs()
     # A private CA need not be made as strictly as RFC 5280 says, nor a server's own certificate
     # be one of a CA, to be trusted by Go programs; Python 3.13 differs on the first.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
