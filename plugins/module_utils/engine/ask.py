@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 from urllib.parse import urlsplit
 
 from ..errors import EngineError
-from ..network.no_answer import NoAnswer
+from ..network.failure import Failure
 from ..network.tls import SYSTEM
 from . import ssh
 from .endpoint import Endpoint
@@ -65,7 +65,7 @@ def ask(endpoint: Endpoint) -> dict[str, Any]:
             # An engine takes a path without a version for its own newest one.
             with client.request("GET", f"{base}/info", {}, tls=endpoint.tls or SYSTEM) as answer:
                 return _read(endpoint, answer)
-    except NoAnswer as error:
+    except Failure as error:
         raise _explained(endpoint, error) from None
     except ValueError as error:
         raise endpoint.unreachable(str(error)) from None
@@ -123,15 +123,15 @@ def _read(endpoint: Endpoint, answer: Answer) -> dict[str, Any]:
     raise endpoint.unreachable(f"it answers with status {answer.status}" + (f": {said}" if said else ""))
 
 
-def _explained(endpoint: Endpoint, error: NoAnswer) -> EngineError:
+def _explained(endpoint: Endpoint, error: Failure) -> EngineError:
     """What ``error`` means where an engine is asked."""
     import http.client
     import ssl
 
     cause = error.__cause__
-    if error.kind == "too_long":
+    if error.code == "too_long":
         return endpoint.unreachable("its answer does not come to an end")
-    if error.kind == "certificate":
+    if error.code == "certificate":
         why = getattr(cause, "verify_message", cause)
         return endpoint.unreachable(f"its TLS certificate is not trusted ({why})", _TLS_HINT)
     if isinstance(cause, socket.timeout):

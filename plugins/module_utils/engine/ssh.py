@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import Callable
 from urllib.parse import urlsplit
 
-from ..network.no_answer import NoAnswer
+from ..network.failure import Failure
 from .endpoint import Endpoint
 
 _CONNECT_SECONDS = 15
@@ -31,7 +31,7 @@ def dial(endpoint: Endpoint) -> Iterator[Callable[[], socket.socket]]:
 
     ssh asks for nothing: not for a password, and not whether to trust a host. Raises ``ValueError``
     for a URL that cannot be used, and where there is no ssh program. Where the exchange ends with
-    ``NoAnswer`` and ssh says why, that becomes an ``EngineError``.
+    ``Failure`` and ssh says why, that becomes an ``EngineError``.
     """
     argv = command(endpoint.url)
     if shutil.which(argv[0]) is None:
@@ -55,7 +55,7 @@ def dial(endpoint: Endpoint) -> Iterator[Callable[[], socket.socket]]:
 
         try:
             yield connect
-        except NoAnswer:
+        except Failure:
             for child in children:
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(_END_SECONDS)

@@ -24,7 +24,7 @@ from urllib3.util.ssl_match_hostname import CertificateError
 from ..errors import Cancelled
 from ..policy import Reach, everywhere
 from .connection import Dial, Sockets, TlsSocket
-from .no_answer import NoAnswer
+from .failure import Failure
 from .proxy import Proxy, proxy_for
 from .reach import FORBIDDEN_HINT, AddressForbidden, require
 from .tls import SYSTEM, Tls, UnusableFile, new_context
@@ -114,7 +114,7 @@ class HttpClient:
     ) -> Iterator[Answer]:
         """The answer to one request, as a context manager; redirects are followed where ``onward`` is given.
 
-        An Authorization header does not follow to another server. Raises ``NoAnswer``, whose ``__cause__``
+        An Authorization header does not follow to another server. Raises ``Failure``, whose ``__cause__``
         is what urllib3 met with, also from ``Answer.read``.
         """
         for _ in range(_MOST_REDIRECTS + 1):
@@ -123,7 +123,7 @@ class HttpClient:
                 if onward is None or answer.status not in (301, 302, 303, 307, 308) or not location:
                     yield answer
                     return
-                with suppress(NoAnswer):
+                with suppress(Failure):
                     answer.read_all(_LONGEST_IGNORED)
             if method not in ("GET", "HEAD") and answer.status < 307:
                 raise _redirects(url, "in a way that cannot be followed")
@@ -179,13 +179,13 @@ class HttpClient:
             return Cancelled()
         host, cause = _server(url)[1], _cause(error)
         if isinstance(cause, AddressForbidden):
-            return NoAnswer("forbidden", str(cause), hint=FORBIDDEN_HINT)
+            return Failure("forbidden", str(cause), hint=FORBIDDEN_HINT)
         if isinstance(cause, (ssl.SSLCertVerificationError, CertificateError)):
             why = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or cause
-            return NoAnswer("certificate", f"the certificate of {host} is not trusted: {why}")
+            return Failure("certificate", f"the certificate of {host} is not trusted: {why}")
         if isinstance(cause, ssl.SSLError) and not connected:
             why = cause.reason or cause.strerror
-            return NoAnswer("tls", f"{host} does not speak TLS as expected: {why}")
+            return Failure("tls", f"{host} does not speak TLS as expected: {why}")
         if isinstance(cause, socket.gaierror):
             what = f"the name of {host} cannot be resolved"
         elif isinstance(cause, ConnectionRefusedError):
@@ -196,7 +196,7 @@ class HttpClient:
             what = f"{host} broke off or did not answer in HTTP"
         else:
             what = f"there is no connection to {host} ({getattr(cause, 'strerror', None) or cause})"
-        return NoAnswer("unreachable", what, temporary=True, connected=connected)
+        return Failure("unreachable", what, pause=0.0, connected=connected)
 
     def _manager(self, base: str, tls: Tls) -> urllib3.PoolManager:
         """What keeps the connections to the server at ``base``."""
@@ -213,9 +213,9 @@ class HttpClient:
             raise self.explain(base, error) from None
         except ValueError as error:
             hint = f"Set {scheme}_proxy to http://host:port."
-            raise NoAnswer("unreachable", f"{host} is not reached: {error}", hint=hint) from None
+            raise Failure("unreachable", f"{host} is not reached: {error}", hint=hint) from None
         except UnusableFile as error:
-            raise NoAnswer("tls", str(error), hint="Correct the file, or take it away.") from None
+            raise Failure("tls", str(error), hint="Correct the file, or take it away.") from None
 
     def _new_manager(self, tls: Tls, proxy: Optional[Proxy]) -> urllib3.PoolManager:
         context = new_context(tls)
@@ -253,7 +253,7 @@ class Answer:
             self._handle, connection.handle = connection.handle, None
 
     def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes, none at the end. Raises ``NoAnswer`` where the answer breaks off."""
+        """Up to ``size`` bytes, none at the end. Raises ``Failure`` where the answer breaks off."""
         try:
             content: bytes = self._response.read(size)
         except _FAILURES as error:
@@ -264,13 +264,13 @@ class Answer:
         return content
 
     def read_all(self, most: int) -> bytes:
-        """The whole body. Raises ``NoAnswer``, also where it has more than ``most`` bytes."""
+        """The whole body. Raises ``Failure``, also where it has more than ``most`` bytes."""
         content = bytearray()
         while chunk := self.read(_CHUNK):
             content += chunk
             if len(content) > most:
                 host = _server(self.url)[1]
-                raise NoAnswer("too_long", f"the answer of {host} is longer than {most} bytes")
+                raise Failure("too_long", f"the answer of {host} is longer than {most} bytes")
         return bytes(content)
 
     def close(self) -> None:
@@ -285,8 +285,8 @@ def _server(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-def _redirects(url: str, where: str) -> NoAnswer:
-    return NoAnswer("redirect", f"{_server(url)[1]} redirects {where}")
+def _redirects(url: str, where: str) -> Failure:
+    return Failure("redirect", f"{_server(url)[1]} redirects {where}")
 
 
 def _knows_no_tls(cause: Exception, host: str) -> bool:

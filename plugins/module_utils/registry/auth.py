@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from typing import Optional
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Optional
 from urllib.parse import urlencode
 
+from ..network.failure import Failure
 from .credentials import Credentials, Login
 from .hosts import Endpoint
-from .transport import Failure, Response, Transport
+from .transport import Response, Transport
+
+if TYPE_CHECKING:
+    from ..network.http import Carried
 
 _SCHEME = re.compile(r"[\s,]*([A-Za-z][A-Za-z0-9-]*)(?:\s+|\Z)")
 _PARAMETER = re.compile(r'[\s,]*([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))')
@@ -41,31 +45,62 @@ def challenges(headers: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 class Authorizer:
-    """Makes the Authorization header that an endpoint asks for."""
+    """Sends requests with the Authorization header that an endpoint asks for, and keeps that."""
 
     def __init__(self, transport: Transport, credentials: Credentials) -> None:
         self._transport = transport
         self._credentials = credentials
+        self._headers: dict[tuple[Endpoint, str], str] = {}
 
-    def login(self, endpoint: Endpoint) -> Optional[Login]:
+    def send(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        location: str,
+        scope: str,
+        headers: Mapping[str, str],
+        body: Carried = b"",
+    ) -> Response:
+        """One answer, after a login where the endpoint itself asks for one. Raises ``Failure``.
+
+        ``location`` is a path there, or an address that an answer named: another server gets no login.
+        ``scope`` is asked for where a challenge names none.
+        """
+        found, target = self._transport.locate(endpoint, location)
+        if found != endpoint:
+            return self._transport.send(found, method, target, headers, body)
+
+        def send(header: Optional[str]) -> Response:
+            given = {**headers, "Authorization": header} if header else headers
+            return self._transport.send(endpoint, method, target, given, body)
+
+        response = send(self._headers.get((endpoint, scope)))
+        if response.status != 401 or response.endpoint != endpoint:
+            return response
+        # A header that was good before may have expired: it is made anew.
+        header = self._header(response, scope)
+        response = send(header)
+        if response.status != 401 or response.endpoint != endpoint:
+            self._headers[endpoint, scope] = header
+        elif header.startswith("Basic ") or self._login(endpoint) is None:
+            raise _unauthorized(endpoint, self._login(endpoint))
+        return response
+
+    def _login(self, endpoint: Endpoint) -> Optional[Login]:
         """The login for an endpoint. None goes in clear text to where the engine wants TLS."""
         if endpoint.scheme == "http" and not endpoint.insecure:
             return None
         return self._credentials.login(endpoint.host)
 
-    def header(self, challenged: Response, scope: str) -> str:
-        """The header that answers a 401; ``scope`` is asked for where the challenge names none.
-
-        Raises ``Failure`` where there is no login, or a wrong one.
-        """
+    def _header(self, challenged: Response, scope: str) -> str:
         endpoint = challenged.endpoint
         wanted = challenges(challenged.headers.get_all("WWW-Authenticate") or ())
-        login = self.login(endpoint)
+        login = self._login(endpoint)
         if "bearer" in wanted:
             return f"Bearer {self._token(endpoint, wanted['bearer'], scope, login)}"
         if "basic" in wanted and login is not None and not login.is_identity_token:
             return f"Basic {login.basic}"
-        raise unauthorized(endpoint, login)
+        raise _unauthorized(endpoint, login)
 
     def _token(self, endpoint: Endpoint, asked: dict[str, str], scope: str, login: Optional[Login]) -> str:
         realm = asked.get("realm", "")
@@ -86,7 +121,7 @@ class Authorizer:
             response = self._transport.send(service, "GET", target, headers)
         # OAuth2 says 400 (invalid_grant) of a refresh token that is no longer good: RFC 6749, 5.2.
         if response.status in (401, 403) or (response.status == 400 and "refresh_token" in query):
-            raise unauthorized(endpoint, login)
+            raise _unauthorized(endpoint, login)
         token = _token_in(response.body) if response.status == 200 else None
         if token is None:
             raise Failure(
@@ -107,7 +142,7 @@ def _token_in(body: bytes) -> Optional[str]:
     return token if isinstance(token, str) and _TOKEN.match(token) else None
 
 
-def unauthorized(endpoint: Endpoint, login: Optional[Login]) -> Failure:
+def _unauthorized(endpoint: Endpoint, login: Optional[Login]) -> Failure:
     """The failure of a login that was not given, or was not accepted."""
     if login is None:
         what = f"{endpoint.host} wants a login, and none was given"

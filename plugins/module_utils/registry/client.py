@@ -8,22 +8,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
 from ..errors import RegistryError
+from ..network.failure import Failure
 from ..oci.reference import Reference
 from ..policy import Reach, everywhere
+from ..retry import Patience, patiently
 from ..secret import redact
-from .auth import Authorizer, unauthorized
+from .auth import Authorizer
 from .credentials import Credentials
 from .hosts import Endpoint, RegistryHosts
-from .transport import Failure, Response, Transport
+from .transport import Response, Transport
 
 if TYPE_CHECKING:
     from ..network.http import Carried
 
 _LONGEST_DETAIL = 200
+# A name that does not resolve and a refused connection are mostly a typing error.
+_CONNECT_RETRY_SECONDS = 3.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 16.0
+# What failures of the HTTP layer are called to the user.
+_CODES = {
+    "unreachable": "registry_unreachable",
+    "certificate": "registry_tls",
+    "tls": "registry_tls",
+    "forbidden": "address_forbidden",
+    "redirect": "registry_error",
+    "too_long": "registry_error",
+}
 
 _T = TypeVar("_T")
 
@@ -60,7 +75,6 @@ class Registry:
         self._retry_for = retry_for
         self._transport = Transport(hosts, timeout, reach)
         self._authorizer = Authorizer(self._transport, credentials)
-        self._headers: dict[tuple[Endpoint, str], str] = {}
         self._endpoints: dict[str, tuple[Endpoint, ...]] = {}
 
     def __enter__(self) -> Registry:
@@ -71,149 +85,107 @@ class Registry:
 
     def close(self) -> None:
         """Close the connections; requests under way end with ``Cancelled``."""
-        self._transport.close()
+        self._transport.http.close()
 
     def ask(
-        self, doing: str, reference: Reference, call: Callable[[Repository], _T], *, mirrors: bool = False
+        self,
+        doing: str,
+        reference: Reference,
+        call: Callable[[Repository], _T],
+        *,
+        actions: str = "pull",
+        mirrors: bool = False,
     ) -> _T:
         """``call`` with the repository of ``reference``, at each endpoint in turn until one succeeds.
 
-        The failure of the last one, the registry itself, is the error. ``doing`` starts its sentence,
-        such as ``push to``. Without ``mirrors`` only the registry itself is asked.
+        It is called as a whole again while it raises a ``Failure`` that may pass; for a mirror it is not.
+        The failure of the last endpoint, the registry itself, is the error. ``doing`` starts its sentence,
+        such as ``push to``; ``actions`` are the rights that it takes. Without ``mirrors`` only the registry
+        itself is asked.
         """
         if reference.registry not in self._endpoints:
             self._endpoints[reference.registry] = self._hosts.pull(reference.registry)
-        *others, own = self._endpoints[reference.registry]
-        before: list[Failure] = []
-        for endpoint in others if mirrors else ():
+        endpoints = self._endpoints[reference.registry]
+        failures: list[Failure] = []
+        for endpoint in endpoints if mirrors else endpoints[-1:]:
+            repository = Repository(
+                endpoint, reference.repository, actions, self._authorizer, self._credentials
+            )
             try:
-                return call(Repository(self, endpoint, reference.repository))
+                return self._patiently(partial(call, repository), 0.0 if endpoint.mirror else self._retry_for)
             except Failure as failure:
-                before.append(failure)
-        try:
-            return call(Repository(self, own, reference.repository))
-        except Failure as failure:
-            raise _error(f"{doing} {reference.familiar}", failure, before) from None
+                failures.append(failure)
+        raise _error(f"{doing} {reference.familiar}", failures)
 
-    def patiently(self, endpoint: Endpoint, call: Callable[[], _T]) -> _T:
-        """``call()``, again while it fails temporarily; on a mirror, once."""
-        return self._transport.patiently(call, 0.0 if endpoint.mirror else self._retry_for)
+    def _patiently(self, call: Callable[[], _T], retry_for: float) -> _T:
+        """``call()``, again after growing pauses while it fails temporarily, for ``retry_for`` seconds.
 
-    def send(
-        self,
-        endpoint: Endpoint,
-        method: str,
-        location: str,
-        scope: str,
-        headers: Mapping[str, str],
-        body: Carried = b"",
-    ) -> Response:
-        """One answer, after a login where the endpoint itself asks for one. Raises ``Failure``.
-
-        ``location`` is a path there, or an address that an answer named: another server gets no login.
+        Where no connection came about, not longer than three seconds. A server's Retry-After
+        is obeyed; one that leads beyond the limit ends the tries at once.
         """
-        found, target = self._transport.locate(endpoint, location)
-        if found != endpoint:
-            return self._transport.send(found, method, target, headers, body)
-        key = (endpoint, scope)
-        header = self._headers.get(key)
-        response = self._transport.send(
-            endpoint, method, target, {**headers, "Authorization": header} if header else headers, body
-        )
-        if response.status != 401 or response.endpoint != endpoint:
-            return response
-        # A header that was good before may have expired: it is made anew.
-        header = self._authorizer.header(response, scope)
-        response = self._transport.send(endpoint, method, target, {**headers, "Authorization": header}, body)
-        if response.status == 401 and response.endpoint == endpoint:
-            login = self._authorizer.login(endpoint)
-            raise (
-                self.failure(response)
-                if login and header.startswith("Bearer ")
-                else unauthorized(endpoint, login)
-            )
-        self._headers[key] = header
-        return response
+        patience = Patience(retry_for, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
 
-    def failure(self, response: Response) -> Failure:
-        """What the status of an answer means to the user."""
-        status, host = response.status, response.endpoint.host
-        detail = redact(_detail(response.body), self._credentials.secrets)
-        if status == 404:
-            return Failure(
-                "manifest_unknown",
-                f"{host} has no such image",
-                hint="Check its name and tag.",
-                status=status,
-            )
-        if status in (401, 403):
-            return Failure(
-                "registry_denied",
-                f"{host} does not allow it{detail}",
-                hint=f"Check that the account may do this on {host}, or that the repository exists.",
-                status=status,
-            )
-        return Failure("registry_error", f"{host} answered {status}{detail}", status=status)
+        def pause(failure: Failure) -> Optional[float]:
+            limit = None if failure.connected else _CONNECT_RETRY_SECONDS
+            return None if failure.pause is None else patience.pause(failure.pause, limit)
+
+        return patiently(call, Failure, pause, wait=self._transport.http.wait)
 
 
+@dataclass(frozen=True)
 class Repository:
-    """A repository, by its ``name``, at one of the endpoints of its registry."""
+    """A repository, by its ``name``, at one of the endpoints of its registry, to do ``actions`` there."""
 
-    def __init__(self, registry: Registry, endpoint: Endpoint, name: str) -> None:
-        self.endpoint = endpoint
-        self.name = name
-        self._registry = registry
-
-    def patiently(self, call: Callable[[], _T]) -> _T:
-        """``call()``, as a whole again while it fails temporarily."""
-        return self._registry.patiently(self.endpoint, call)
-
-    def request(
-        self,
-        method: str,
-        tail: str,
-        *,
-        actions: str = "pull",
-        headers: Optional[Mapping[str, str]] = None,
-        passing: Collection[int] = (),
-    ) -> Response:
-        """``send``, patiently."""
-        return self.patiently(
-            partial(self.send, method, tail, actions=actions, headers=headers, passing=passing)
-        )
+    endpoint: Endpoint
+    name: str
+    actions: str
+    _authorizer: Authorizer
+    _credentials: Credentials
 
     def send(
         self,
         method: str,
         tail: str,
         *,
-        actions: str = "pull",
         headers: Optional[Mapping[str, str]] = None,
         body: Carried = b"",
         passing: Collection[int] = (),
     ) -> Response:
-        """The answer to one request, with the right to do ``actions``. Raises ``Failure``.
+        """The answer to one request. Raises ``Failure``.
 
         ``tail`` follows the repository's name, such as ``manifests/latest``, or is an address that an
         answer named. Statuses of 300 and more are failures, except those in ``passing``.
         """
         named = tail.startswith("/") or "://" in tail
         location = tail if named else f"{self.endpoint.path}/{self.name}/{tail}"
-        scope = f"repository:{self.name}:{actions}"
-        response = self._registry.send(self.endpoint, method, location, scope, headers or {}, body)
+        scope = f"repository:{self.name}:{self.actions}"
+        response = self._authorizer.send(self.endpoint, method, location, scope, headers or {}, body)
         if response.status < 300 or response.status in passing:
             return response
-        raise self._registry.failure(response)
+        raise self._refusal(response)
+
+    def _refusal(self, response: Response) -> Failure:
+        """What the status of an answer means to the user."""
+        status, host = response.status, response.endpoint.host
+        if status == 404:
+            what, hint = f"{host} has no such image", "Check its name and tag."
+            return Failure("manifest_unknown", what, hint, status)
+        detail = redact(_detail(response.body), self._credentials.secrets)
+        if status in (401, 403):
+            hint = f"Check that the account may do this on {host}, or that the repository exists."
+            return Failure("registry_denied", f"{host} does not allow it{detail}", hint, status)
+        return Failure("registry_error", f"{host} answered {status}{detail}", status=status)
 
 
-def _error(doing: str, failure: Failure, before: Sequence[Failure]) -> RegistryError:
-    """The user's error; ``before`` is what the mirrors said."""
+def _error(doing: str, failures: Sequence[Failure]) -> RegistryError:
+    """The user's error: that of the registry itself, the last, and what its mirrors said before."""
+    *before, failure = failures
     mirrors = "".join(f" (its mirror before: {other.what})" for other in before)
     hint = failure.hint
-    if failure.code == "registry_unreachable" and any(other.code == "manifest_unknown" for other in before):
+    if failure.code == "unreachable" and any(other.code == "manifest_unknown" for other in before):
         hint = "Check the image's name and tag; where its registry is out of reach, the mirror must hold it."
     return RegistryError(
-        failure.code,
+        _CODES.get(failure.code, failure.code),
         f"Cannot {doing}: {failure.what}{mirrors}.",
         hint=hint,
         status=failure.status,

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
-from typing import Optional
 
+from ..errors import RegistryError
 from ..oci.reference import Reference
+from . import read
 from .client import Registry, Repository
-from .read import content, damaged, named_digest
-from .transport import Failure
 
 # How registries say that they do not remove tags, or do not remove at all.
 _NOT_REMOVED = (400, 404, 405, 501)
@@ -31,77 +30,75 @@ def delete(registry: Registry, reference: Reference) -> bool:
     other tag needs it. Raises ``RegistryError``: ``tag_shared`` if one does, ``delete_unsupported``
     where the registry removes nothing.
     """
-    return registry.ask("remove", reference, partial(_delete, reference))
-
-
-def _delete(reference: Reference, repository: Repository) -> bool:
     tag, digest = reference.tag, reference.digest
-    remove = partial(repository.request, "DELETE", actions="delete", passing=_NOT_REMOVED)
     if tag:
-        found = _tagged(repository, tag)
+        tagged = replace(reference, digest=None)
+        found = read.digest(registry, tagged, mirrors=False)
         if found is None or digest not in (None, found):
             return False
         digest = found
         # Tags have been removable by themselves since version 1.1 of the specification.
-        removed = remove(f"manifests/{tag}").status < 300
-        if removed and _tagged(repository, tag) is None:
+        removed = _remove(registry, reference, tag) < 300
+        if removed and read.digest(registry, tagged, mirrors=False) is None:
             return True
-        _check_not_shared(repository, tag, digest)
-    response = remove(f"manifests/{digest}")
-    if response.status in (400, 405, 501):
-        raise Failure(
+        _check_not_shared(registry, reference, digest)
+    status = _remove(registry, reference, str(digest))
+    if status in (400, 405, 501):
+        raise RegistryError(
             "delete_unsupported",
-            f"{repository.endpoint.host} does not allow it",
+            f"Cannot remove {reference.familiar}: {reference.registry} does not allow it.",
             hint="Allow deletion in the registry's settings (for the distribution registry, "
             "storage.delete.enabled: true), or remove the image in the registry's own interface.",
-            status=response.status,
+            status=status,
         )
-    return bool(tag) or response.status != 404
+    return bool(tag) or status != 404
 
 
-def _tagged(repository: Repository, tag: str) -> Optional[str]:
-    try:
-        return named_digest(repository, tag)
-    except Failure as failure:
-        if failure.code == "manifest_unknown":
-            return None
-        raise
+def _remove(registry: Registry, reference: Reference, named: str) -> int:
+    """The status of removing the manifest or tag ``named``, which can be one of ``_NOT_REMOVED``."""
+
+    def remove(repository: Repository) -> int:
+        return repository.send("DELETE", f"manifests/{named}", passing=_NOT_REMOVED).status
+
+    return registry.ask("remove", reference, remove, actions="delete")
 
 
-def _check_not_shared(repository: Repository, tag: str, digest: str) -> None:
-    """Raise ``Failure`` where removing ``digest`` would take something from another tag."""
+def _check_not_shared(registry: Registry, reference: Reference, digest: str) -> None:
+    """Raise ``RegistryError`` where removing ``digest`` would take something from another tag."""
     sharing = []
-    for other in _tags(repository):
-        if other == tag:
+    for other in registry.ask("list the tags of", reference, _tags):
+        if other == reference.tag:
             continue
         try:
-            named, held = content(repository, other)
-        except Failure as failure:
-            if failure.code == "manifest_unknown":
+            tagged = replace(reference, tag=other, digest=None)
+            named, held = registry.ask("read", tagged, partial(read.content, wanted=other))
+        except RegistryError as error:
+            if error.code == "manifest_unknown":
                 continue
             raise
         if digest == named or any(digest == entry.digest for entry in held.entries):
             sharing.append(other)
     if sharing:
-        raise Failure(
+        raise RegistryError(
             "tag_shared",
-            f"{repository.endpoint.host} can only remove the whole image {digest}, which is also that of "
-            + ", ".join(sorted(sharing)),
+            f"Cannot remove {reference.familiar}: {reference.registry} can only remove the whole image "
+            f"{digest}, which is also that of {', '.join(sorted(sharing))}.",
             hint="Push something else to those tags or remove them first, or keep this one.",
         )
 
 
-def _tags(repository: Repository) -> Iterator[str]:
-    tail: Optional[str] = f"tags/list?n={_TAGS_A_PAGE}"
+def _tags(repository: Repository) -> list[str]:
+    tags: list[str] = []
+    tail = f"tags/list?n={_TAGS_A_PAGE}"
     for _ in range(_MOST_PAGES):
-        if tail is None:
-            return
-        response = repository.request("GET", tail)
+        response = repository.send("GET", tail)
         try:
-            tags = json.loads(response.body)["tags"] or ()
-            yield from [tag for tag in tags if isinstance(tag, str)]
+            tags += [tag for tag in json.loads(response.body)["tags"] or () if isinstance(tag, str)]
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise damaged(repository, "the list of tags is not understood") from None
+            raise read.damaged(repository, "the list of tags is not understood") from None
         following = _NEXT_PAGE.match(response.headers.get("Link", ""))
+        if not following:
+            break
         # Only the query counts: the path is known, and some registries name a wrong one.
-        tail = f"tags/list?{following.group(1).partition('?')[2]}" if following else None
+        tail = f"tags/list?{following.group(1).partition('?')[2]}"
+    return tags

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import partial
-from typing import Callable, Optional
+from typing import Optional
 from urllib.parse import urlencode
 
+from ..network.failure import Failure
 from ..oci.reference import Reference
 from .client import Registry, Repository
-from .transport import Failure, Response
 
 _ACTIONS = "pull,push"
 
@@ -24,7 +23,7 @@ def check_push(registry: Registry, reference: Reference) -> None:
 
     An upload is begun and cancelled; no image comes of it.
     """
-    registry.ask("push to", reference, _check_push)
+    registry.ask("push to", reference, _check_push, actions=_ACTIONS)
 
 
 def push_blob(
@@ -36,11 +35,11 @@ def push_blob(
     there. Raises ``RegistryError``, also where the content is not that of the digest.
     """
 
-    def push(send: Callable[..., Response]) -> None:
-        if send("HEAD", f"blobs/{digest}", passing=(404,)).status == 200:
+    def push(repository: Repository) -> None:
+        if repository.send("HEAD", f"blobs/{digest}", passing=(404,)).status == 200:
             return
         query = "?" + urlencode({"mount": digest, "from": other}) if other else ""
-        begun = send("POST", f"blobs/uploads/{query}")
+        begun = repository.send("POST", f"blobs/uploads/{query}")
         if begun.status == 201:
             return
         location = begun.headers.get("Location", "")
@@ -50,9 +49,9 @@ def push_blob(
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-            send("PUT", location, headers=headers, body=file)
+            repository.send("PUT", location, headers=headers, body=file)
 
-    _write(registry, reference, push)
+    registry.ask("push to", reference, push, actions=_ACTIONS)
 
 
 def push_manifest(
@@ -64,22 +63,15 @@ def push_manifest(
     """
     name = digest or reference.tag or "latest"
     headers = {"Content-Type": media_type}
-    _write(registry, reference, lambda send: send("PUT", f"manifests/{name}", headers=headers, body=body))
 
+    def push(repository: Repository) -> None:
+        repository.send("PUT", f"manifests/{name}", headers=headers, body=body)
 
-def _write(
-    registry: Registry, reference: Reference, call: Callable[[Callable[..., Response]], object]
-) -> None:
-    """``call``, as a whole again while it fails temporarily, with what sends requests that may write."""
-
-    def write(repository: Repository) -> None:
-        repository.patiently(lambda: call(partial(repository.send, actions=_ACTIONS)))
-
-    registry.ask("push to", reference, write)
+    registry.ask("push to", reference, push, actions=_ACTIONS)
 
 
 def _check_push(repository: Repository) -> None:
-    response = repository.request("POST", "blobs/uploads/", actions=_ACTIONS, passing=(404, 405))
+    response = repository.send("POST", "blobs/uploads/", passing=(404, 405))
     if response.status in (404, 405):
         raise Failure(
             "registry_denied",
@@ -91,4 +83,4 @@ def _check_push(repository: Repository) -> None:
     # Where the upload cannot be cancelled the registry forgets it by itself.
     with suppress(Failure):
         if location:
-            repository.send("DELETE", location, actions=_ACTIONS)
+            repository.send("DELETE", location)

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Optional
 
 from ..errors import RegistryError
+from ..network.failure import Failure
 from ..oci.digest import is_digest, matches
 from ..oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Content, Manifest, parse, platform_of
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from .client import Registry, Repository
-from .transport import Failure
 
 # A registry answers 404 for a manifest whose type is not accepted.
 _ACCEPT = {"Accept": ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))}
@@ -65,7 +65,7 @@ def missing(registry: Registry, index: Manifest) -> list[Platform]:
 
 def content(repository: Repository, wanted: str) -> tuple[str, Content]:
     """A manifest, by tag or digest, and its digest, which is that of the bytes. Raises ``Failure``."""
-    response = repository.request("GET", f"manifests/{wanted}", headers=_ACCEPT)
+    response = repository.send("GET", f"manifests/{wanted}", headers=_ACCEPT)
     named = wanted if ":" in wanted else response.headers.get("Docker-Content-Digest", "")
     if not named:
         named = f"sha256:{hashlib.sha256(response.body).hexdigest()}"
@@ -77,7 +77,7 @@ def content(repository: Repository, wanted: str) -> tuple[str, Content]:
 
 def named_digest(repository: Repository, wanted: str) -> str:
     """The digest that a tag names, or a digest that is there. Raises ``Failure``."""
-    response = repository.request("HEAD", f"manifests/{wanted}", headers=_ACCEPT)
+    response = repository.send("HEAD", f"manifests/{wanted}", headers=_ACCEPT)
     named = wanted if ":" in wanted else response.headers.get("Docker-Content-Digest", "")
     return named if is_digest(named) else content(repository, wanted)[0]
 
@@ -94,7 +94,7 @@ def damaged(repository: Repository, what: str) -> Failure:
 def _platforms(repository: Repository, named: str, held: Content) -> dict[Platform, str]:
     found: dict[Platform, str] = {}
     if held.config is not None:
-        response = repository.request("GET", f"blobs/{held.config}")
+        response = repository.send("GET", f"blobs/{held.config}")
         if not matches(response.body, held.config):
             raise damaged(repository, "the config is not that of its digest")
         with _reading(repository):

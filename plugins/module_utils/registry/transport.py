@@ -1,19 +1,18 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Requests to the endpoints of registries, and why one did not do what was asked."""
+"""Requests to the endpoints of registries, without a login of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Optional, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from ..network.no_answer import NoAnswer, reason, retry_after
+from ..network.failure import Failure, reason, retry_after
 from ..network.tls import Tls
 from ..oci.reference import is_registry_host
 from ..policy import Reach
-from ..retry import Patience, patiently
 from .hosts import Endpoint, RegistryHosts
 
 if TYPE_CHECKING:
@@ -23,44 +22,14 @@ if TYPE_CHECKING:
 
 #: The most that is read of one answer, in bytes; containerd's limit for a manifest or config.
 LONGEST_BODY = 8 << 20
-# A name that does not resolve and a refused connection are mostly a typing error.
-_CONNECT_RETRY_SECONDS = 3.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 16.0
 _UNUSABLE = "to an address that cannot be used"
-_CODES = {
-    "unreachable": "registry_unreachable",
-    "certificate": "registry_tls",
-    "tls": "registry_tls",
-    "forbidden": "address_forbidden",
+# What to do about some failures that the HTTP layer names.
+_HINTS = {
+    "certificate": "Put the CA's certificate into /etc/docker/certs.d/{host}/ca.crt "
+    "(BuildKit reads it there too), or correct the registry's certificate.",
+    "tls": "If the registry speaks plain HTTP, list it in the Docker Engine's insecure-registries.",
+    "unreachable": "Check the registry's name and port, and that it runs.",
 }
-
-_T = TypeVar("_T")
-
-
-class Failure(Exception):
-    """Why an endpoint did not do what was asked; ``client`` makes the user's error of it.
-
-    ``what`` is the end of a sentence. A failure with a ``pause`` may be gone later: it is how many
-    seconds the server asks to wait at least. ``connected`` is whether there was a server at all.
-    """
-
-    def __init__(
-        self,
-        code: str,
-        what: str,
-        *,
-        hint: str = "",
-        status: Optional[int] = None,
-        pause: Optional[float] = None,
-        connected: bool = True,
-    ) -> None:
-        super().__init__(what)
-        self.code = code
-        self.what = what
-        self.hint = hint
-        self.status = status
-        self.pause = pause
-        self.connected = connected
 
 
 @dataclass(frozen=True)
@@ -81,25 +50,7 @@ class Transport:
         from ..network.http import HttpClient
 
         self._hosts = hosts
-        self._http = HttpClient(timeout=timeout, reach=reach)
-
-    def close(self) -> None:
-        """Close every connection and end every request and pause that is under way."""
-        self._http.close()
-
-    def patiently(self, call: Callable[[], _T], retry_for: float) -> _T:
-        """``call()``, again after growing pauses while it fails temporarily, for ``retry_for`` seconds.
-
-        Where no connection came about, not longer than three seconds. A server's Retry-After
-        is obeyed; one that leads beyond the limit ends the tries at once.
-        """
-        patience = Patience(retry_for, first=_FIRST_PAUSE, longest=_LONGEST_PAUSE)
-
-        def pause(failure: Failure) -> Optional[float]:
-            limit = None if failure.connected else _CONNECT_RETRY_SECONDS
-            return None if failure.pause is None else patience.pause(failure.pause, limit)
-
-        return patiently(call, Failure, pause, wait=self._http.wait)
+        self.http = HttpClient(timeout=timeout, reach=reach)
 
     def send(
         self,
@@ -123,10 +74,11 @@ class Transport:
 
         url = f"{endpoint.scheme}://{endpoint.host}{target}"
         try:
-            with self._http.request(method, url, headers, body, _tls(endpoint), onward) as answer:
+            with self.http.request(method, url, headers, body, _tls(endpoint), onward) as answer:
                 content = answer.read_all(LONGEST_BODY)
-        except NoAnswer as error:
-            raise _failure(answering, error) from None
+        except Failure as failure:
+            failure.hint = failure.hint or _HINTS.get(failure.code, "").format(host=answering.host)
+            raise
         return _checked(Response(answer.status, answer.headers, content, answering))
 
     def locate(self, origin: Endpoint, location: str) -> tuple[Endpoint, str]:
@@ -134,7 +86,7 @@ class Transport:
 
         It is ``origin`` for an address on the same server. Raises ``Failure`` for one that cannot be used.
         """
-        here = self._http.base(origin.scheme, origin.host, _tls(origin))
+        here = self.http.base(origin.scheme, origin.host, _tls(origin))
         with suppress(ValueError):
             url = urljoin(f"{here}/", location)
             parts = urlsplit(url)
@@ -155,23 +107,6 @@ class Transport:
 
 def _tls(endpoint: Endpoint) -> Tls:
     return Tls(endpoint.certificates, endpoint.insecure)
-
-
-def _failure(endpoint: Endpoint, error: NoAnswer) -> Failure:
-    """The failure of a request that ``endpoint``, or a server that it led to, did not answer."""
-    hint = error.hint
-    if not hint and error.kind == "certificate":
-        hint = (
-            f"Put the CA's certificate into /etc/docker/certs.d/{endpoint.host}/ca.crt "
-            "(BuildKit reads it there too), or correct the registry's certificate."
-        )
-    elif not hint and error.kind == "tls":
-        hint = "If the registry speaks plain HTTP, list it in the Docker Engine's insecure-registries."
-    elif not hint and error.kind == "unreachable":
-        hint = "Check the registry's name and port, and that it runs."
-    code = _CODES.get(error.kind, "registry_error")
-    pause = 0.0 if error.temporary else None
-    return Failure(code, error.what, hint=hint, pause=pause, connected=error.connected)
 
 
 def _checked(response: Response) -> Response:

@@ -21,7 +21,7 @@ from ..document.source import RemoteFile
 from ..errors import SourceError
 from ..listener import Listener
 from ..network import file_url
-from ..network.no_answer import NoAnswer, reason, retry_after
+from ..network.failure import Failure, reason, retry_after
 from ..network.tls import SYSTEM, Tls
 from ..policy import Reach, everywhere
 
@@ -60,7 +60,7 @@ class Body:
         """Up to ``size`` bytes, none at the end. Raises ``SourceError`` where the file breaks off."""
         try:
             chunk = self._stream.read(size)
-        except NoAnswer as error:
+        except Failure as error:
             raise _explained(error, self._file.url) from None
         except OSError as error:
             raise _unreadable(self._file.url, error) from None
@@ -126,7 +126,7 @@ def opened(file: RemoteFile, reach: Reach = everywhere) -> Iterator[Body]:
         ):
             _check(answer, file)
             yield Body(answer, file)
-    except NoAnswer as error:
+    except Failure as error:
         raise _explained(error, file.url) from None
 
 
@@ -184,16 +184,16 @@ def _check(answer: Answer, file: RemoteFile) -> None:
     raise SourceError("source_unreachable", what, hint="Check the address.")
 
 
-def _explained(error: NoAnswer, url: str) -> SourceError:
+def _explained(error: Failure, url: str) -> SourceError:
     what = f"{error.what[0].upper() if error.what.startswith('the ') else error.what[0]}{error.what[1:]}."
-    if error.temporary or error.kind == "tls":  # a server may break off while TLS begins
+    if error.pause is not None or error.code == "tls":  # a server may break off while TLS begins
         return Unavailable(what, "Check the address and the network.")
     hint = error.hint
-    if error.kind == "certificate":
+    if error.code == "certificate":
         hint = "Add its CA to the system's, or name a file of CAs in SSL_CERT_FILE."
-    elif error.kind == "redirect":
+    elif error.code == "redirect":
         hint = f"Give the address where {urlsplit(url).path.rpartition('/')[2] or url} really is."
-    return SourceError(_CODES.get(error.kind, "source_unreachable"), what, hint=hint or "Check the address.")
+    return SourceError(_CODES.get(error.code, "source_unreachable"), what, hint=hint or "Check the address.")
 
 
 def _unreadable(url: str, error: OSError) -> SourceError:

@@ -32,7 +32,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.listener im
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
-from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import transport
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import client
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 
 STEP = {
@@ -109,7 +109,7 @@ def test_a_bake_without_the_cache_says_so(tmp_path: Path, cache: bool, option: b
 def test_what_buildx_tells_beside_its_targets_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transport, "_CONNECT_RETRY_SECONDS", 0)
+    monkeypatch.setattr(client, "_CONNECT_RETRY_SECONDS", 0)
     told = json.dumps({"image-0": {"containerimage.digest": "sha256:1"}, "buildx.build.warnings": [{}]})
     script = f'while [ "$1" != --metadata-file ]; do shift; done; echo \'{told}\' > "$2"'
     with baker(tmp_path, script, SILENT) as (made, images):

@@ -1,5 +1,5 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Why a server gave no answer, and how long one that is busy wants to be left alone."""
+"""Why a server did not do what was asked, and how long one that is busy wants to be left alone."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ import email.utils
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Literal
+from typing import Literal, Optional
 
 Kind = Literal["unreachable", "certificate", "tls", "forbidden", "redirect", "too_long"]
 
 
-class NoAnswer(Exception):
-    """Why a server gave no answer, or not all of it. ``what``, a clause, names the server.
+@dataclass(eq=False)
+class Failure(Exception):
+    """Why a server did not do what was asked. ``what``, a clause, names the server.
 
-    ``kind`` is ``unreachable``, ``certificate`` (one that is not trusted), ``tls`` (another fault of
-    it), ``forbidden`` (by the ``Reach``), ``redirect`` (to what is not followed) or ``too_long``. A
-    ``temporary`` failure may be gone later; ``connected`` tells whether there was a server at all.
+    ``code`` is one of who asked, or, where there was no answer, or not all of it: ``unreachable``,
+    ``certificate`` (one that is not trusted), ``tls`` (another fault of it), ``forbidden`` (by the
+    ``Reach``), ``redirect`` (to what is not followed) or ``too_long``. ``status`` is that of the answer.
+    A failure with a ``pause`` may be gone later: it is how many seconds the server asks to wait at least.
+    ``connected`` tells whether there was a server at all.
     """
 
-    def __init__(
-        self, kind: Kind, what: str, *, hint: str = "", temporary: bool = False, connected: bool = True
-    ) -> None:
-        super().__init__(what)
-        self.kind = kind
-        self.what = what
-        self.hint = hint
-        self.temporary = temporary
-        self.connected = connected
+    code: str
+    what: str
+    hint: str = ""
+    status: Optional[int] = None
+    pause: Optional[float] = None
+    connected: bool = True
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
