@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import email.utils
-import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -35,12 +32,12 @@ class Failure(Exception):
 
 def retry_after(headers: Mapping[str, str]) -> float:
     """The seconds to wait by a Retry-After header, a number or a date (RFC 9110, 10.2.3); 0 without one."""
-    text = headers.get("Retry-After", "")
-    if re.fullmatch(r"[0-9]{1,9}", text.strip()):
-        return float(text)
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry
+
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError, IndexError, OverflowError):
+        return Retry().parse_retry_after(headers.get("Retry-After", ""))
+    except (InvalidHeader, ValueError, OverflowError):
         return 0.0
 
 

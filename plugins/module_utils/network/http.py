@@ -39,9 +39,9 @@ _FAILURES = (AddressForbidden, OSError, ValueError, OverflowError, HTTPError, ht
 
 #: What a request carries; a file, read from its start, needs a Content-Length.
 Carried = Union[bytes, BinaryIO]
-#: What is trusted where a redirect to another server leads. It raises ``ValueError``, whose text goes on
-#: after "it redirects", for an address that is not to be followed.
-Onward = Callable[[str], Tls]
+#: What is trusted where a redirect from one address to one of another server leads. It raises ``ValueError``,
+#: whose text goes on after "it redirects", for an address that is not to be followed.
+Onward = Callable[[str, str], Tls]
 
 # That a certificate is not checked is what the settings of the engine say; no request tells it again.
 urllib3.disable_warnings(InsecureRequestWarning)
@@ -130,7 +130,7 @@ class HttpClient:
             try:
                 following = urljoin(answer.url, location).partition("#")[0]
                 if _server(following) != _server(answer.url):
-                    tls = onward(following)
+                    tls = onward(answer.url, following)
                     headers = {name: text for name, text in headers.items() if name != "Authorization"}
             except ValueError as error:
                 raise _redirects(url, str(error)) from None

@@ -67,7 +67,7 @@ class Transport:
         """
         answering = endpoint
 
-        def onward(url: str) -> Tls:
+        def onward(_: str, url: str) -> Tls:
             nonlocal answering
             answering = self._elsewhere(answering, url)
             return _tls(answering)

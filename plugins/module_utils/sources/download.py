@@ -57,11 +57,9 @@ class Body:
         self.size = 0
 
     def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes, none at the end. Raises ``SourceError`` where the file breaks off."""
+        """Up to ``size`` bytes, none at the end. Raises what ``opened`` makes its errors of."""
         try:
             chunk = self._stream.read(size)
-        except Failure as error:
-            raise _explained(error, self._file.url) from None
         except OSError as error:
             raise _unreadable(self._file.url, error) from None
         self._digest.update(chunk)
@@ -122,7 +120,7 @@ def opened(file: RemoteFile, reach: Reach = everywhere) -> Iterator[Body]:
     try:
         with (
             HttpClient(bounded_bodies=False, reach=reach) as client,
-            client.request("GET", file.url, headers, onward=_onward(file.url)) as answer,
+            client.request("GET", file.url, headers, onward=_onward) as answer,
         ):
             _check(answer, file)
             yield Body(answer, file)
@@ -150,23 +148,16 @@ def _local(file: RemoteFile) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def _onward(url: str) -> Callable[[str], Tls]:
-    """Judges where redirects from ``url`` lead: not to what a document may not name, nor away from TLS."""
-    current = url
-
-    def judge(following: str) -> Tls:
-        nonlocal current
-        try:
-            file_url.check_url(following)
-        except ValueError:
-            raise ValueError("to an address that cannot be used") from None
-        allowed = ("https://",) if current.startswith("https://") else ("https://", "http://")
-        if not following.startswith(allowed):
-            raise ValueError(f"to what is not {' or '.join(allowed)}")
-        current = following
-        return SYSTEM
-
-    return judge
+def _onward(current: str, following: str) -> Tls:
+    """Judges where a redirect leads: not to what a document may not name, nor away from TLS."""
+    try:
+        file_url.check_url(following)
+    except ValueError:
+        raise ValueError("to an address that cannot be used") from None
+    allowed = ("https://",) if current.startswith("https://") else ("https://", "http://")
+    if not following.startswith(allowed):
+        raise ValueError(f"to what is not {' or '.join(allowed)}")
+    return SYSTEM
 
 
 def _check(answer: Answer, file: RemoteFile) -> None:

@@ -195,7 +195,7 @@ def test_connections_are_kept_over_redirects_and_none_is_left_open() -> None:
     with serving(answer) as server:
         with HttpClient() as client:
             for _ in range(3):
-                with client.request("GET", f"http://{server.host}/", {}, onward=lambda url: Tls()) as given:
+                with client.request("GET", f"http://{server.host}/", {}, onward=lambda *urls: Tls()) as given:
                     assert given.read_all(9) == b"x"
             with client.request("GET", f"http://{server.host}/there", {}):
                 pass  # An answer that nobody reads.
