@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import urlsplit
 
 from ..errors import EngineError
@@ -26,6 +26,7 @@ from . import ssh
 from .endpoint import Endpoint
 
 if TYPE_CHECKING:
+    from ..network.connection import Dial
     from ..network.http import Answer
 
 #: How long an engine, and buildx, have to answer.
@@ -71,7 +72,7 @@ def ask(endpoint: Endpoint) -> dict[str, Any]:
         raise endpoint.unreachable(str(error)) from None
 
 
-def _way(endpoint: Endpoint, stack: ExitStack) -> tuple[str, Optional[Callable[[], socket.socket]]]:
+def _way(endpoint: Endpoint, stack: ExitStack) -> tuple[str, Optional[Dial]]:
     """What URLs begin with, and what makes the connection if not their host. Raises ``ValueError``."""
     parts = urlsplit(endpoint.url)
     if parts.scheme == "ssh":
@@ -134,7 +135,7 @@ def _explained(endpoint: Endpoint, error: Failure) -> EngineError:
     if error.code == "certificate":
         why = getattr(cause, "verify_message", cause)
         return endpoint.unreachable(f"its TLS certificate is not trusted ({why})", _TLS_HINT)
-    if isinstance(cause, socket.timeout):
+    if isinstance(cause, socket.timeout) and error.connected:
         return endpoint.unreachable(f"no answer within {ANSWER_SECONDS:.0f} seconds")
     if isinstance(cause, ConnectionRefusedError):
         return endpoint.unreachable("connection refused")
@@ -151,7 +152,7 @@ def _explained(endpoint: Endpoint, error: Failure) -> EngineError:
         return endpoint.unreachable("it ends the connection without an answer")
     if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.strerror:
         return endpoint.unreachable(cause.strerror[0].lower() + cause.strerror[1:])
-    return endpoint.unreachable(error.what, error.hint)
+    return endpoint.unreachable(error.what, error.hint or (_TLS_HINT if error.code == "tls" else ""))
 
 
 def has_containerd_store(info: Mapping[str, Any]) -> bool:

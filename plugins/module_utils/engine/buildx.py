@@ -84,14 +84,10 @@ def platforms(program: str, endpoint: Endpoint, builder: str) -> tuple[tuple[Pla
     From ``buildx inspect`` (its only output that older ones share).
     """
     result = tell(program, endpoint, "inspect", *([builder] if builder else []))
-    found: list[Platform] = []
-    for line in re.findall(r"^Platforms:\s*(.+)$", result.stdout, re.MULTILINE):
-        for word in line.replace("*", "").split(","):
-            platform = Platform.parse(word)
-            if platform not in found:
-                found.append(platform)
-    if found:
-        return tuple(found), ""
+    lines = re.findall(r"^Platforms:\s*(.+)$", result.stdout, re.MULTILINE)
+    words = ",".join(lines).replace("*", "")
+    if words:
+        return tuple(dict.fromkeys(map(Platform.parse, words.split(",")))), ""
     error = re.search(r"^Error:\s*(.+)$", result.stdout, re.MULTILINE)
     said = error.group(1) if error else result.stderr.strip().rpartition("\n")[2].removeprefix("ERROR: ")
     return (), said.strip().rstrip(".") or "it does not say what it can run"

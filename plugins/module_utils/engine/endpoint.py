@@ -56,6 +56,12 @@ class Endpoint:
         return EngineError("engine_unreachable", f"{self}: {why}.", hint=hint)
 
     @property
+    def is_local(self) -> bool:
+        """Whether the engine runs on this machine's kernel."""
+        # A context's socket can be that of a virtual machine, with a kernel of its own.
+        return self.url.startswith("unix://") and not self.context
+
+    @property
     def is_tls_of_the_environment(self) -> bool:
         """Whether the files for TLS are named by variables, which buildx does not read by itself."""
         return self.tls is not None and not self.context

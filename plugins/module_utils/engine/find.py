@@ -125,9 +125,7 @@ def runnable(engine: Engine) -> tuple[Platform, ...]:
 
 
 def _is_local(engine: Engine) -> bool:
-    # A context's socket can be that of a virtual machine, with a kernel of its own.
-    local = engine.docker_host.startswith("unix://") and not engine.endpoint.context
-    return local and not engine.builder
+    return engine.endpoint.is_local and not engine.builder
 
 
 def _runnable(engine: Engine) -> tuple[Platform, ...]:

@@ -15,18 +15,21 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..network.failure import Failure
 from .endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from ..network.connection import Dial
 
 _CONNECT_SECONDS = 15
 _END_SECONDS = 2.0
 
 
 @contextmanager
-def dial(endpoint: Endpoint) -> Iterator[Callable[[], socket.socket]]:
+def dial(endpoint: Endpoint) -> Iterator[Dial]:
     """What connects to the engine of an ``ssh://[user@]host[:port][/socket]``, once, within this context.
 
     ssh asks for nothing: not for a password, and not whether to trust a host. Raises ``ValueError``

@@ -143,7 +143,7 @@ def _own_engine(name: str) -> Union[Choice, str]:
 
 def _platforms(choice: Choice, wanted: Sequence[str]) -> list[str]:
     """The wanted platforms that can be built; another machine's engine is asked itself."""
-    if choice.endpoint.url.startswith("unix://") and not choice.endpoint.context:
+    if choice.endpoint.is_local:
         return emulation.runnable(wanted)
     found = buildx.platforms(choice.buildx, choice.endpoint, "")[0]
     return [platform for platform in wanted if platform in map(str, found)]

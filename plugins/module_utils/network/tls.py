@@ -17,8 +17,8 @@ class Tls:
     """What is trusted besides the system's CAs.
 
     ``certificates`` are folders as ``/etc/docker/certs.d/HOST`` is one: ``*.crt`` for CAs, ``*.cert`` with
-    ``*.key`` for the client. ``keys`` is one as ``DOCKER_CERT_PATH`` names for an engine: ``ca.pem`` for a
-    CA, ``cert.pem`` with ``key.pem`` for the client. Each file may be missing.
+    ``*.key`` for the client. ``keys`` is one as ``DOCKER_CERT_PATH`` names for an engine: ``ca.pem`` for the
+    only CA, ``cert.pem`` with ``key.pem`` for the client. Each file may be missing.
 
     For an ``insecure`` server the certificate is not checked, and plain HTTP is spoken where a registry
     knows no TLS.

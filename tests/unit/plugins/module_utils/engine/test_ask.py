@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import ask
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import Endpoint
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import EngineError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.network.tls import Tls
 
 from tests.support.background_server import in_background
 
@@ -129,6 +130,25 @@ def test_an_answer_without_an_end_is_given_up(server: Answering) -> None:
 
     server.body = endless
     assert "does not come to an end" in refusal(server.endpoint).message
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+def test_an_engine_without_tls_is_not_asked_in_plain_where_tls_is_wanted(
+    server: Answering, tmp_path: Path, insecure: bool
+) -> None:
+    wanted = Endpoint(server.endpoint.url, Tls(keys=str(tmp_path), insecure=insecure))
+    error = refusal(wanted)
+    assert "TLS" in error.message
+    assert "ca.pem" in error.hint
+    assert server.seen == []
+
+
+def test_a_damaged_certificate_is_named(server: Answering, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("none", encoding="utf-8")
+    assert (
+        f"{tmp_path}/ca.pem cannot be used"
+        in refusal(Endpoint(server.endpoint.url, Tls(keys=str(tmp_path)))).message
+    )
 
 
 @pytest.mark.parametrize("url", ["", "nonsense", "http://far.test", "tcp://far.test", "fd://"])
