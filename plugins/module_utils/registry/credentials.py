@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import copy
 import json
 import os
 import subprocess
@@ -31,7 +30,6 @@ from ..secret import Secret
 #: The name under which Docker keeps the login of Docker Hub.
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 _DOCKER_HUB_HOSTS = frozenset((DOCKER_HUB, "index.docker.io", "registry-1.docker.io"))
-_CARRIED_OVER = ("auths", "credHelpers", "credsStore", "proxies")
 _IDENTITY_TOKEN_USER = "<token>"
 _HELPER_SECONDS = 30.0
 
@@ -110,24 +108,22 @@ def docker_config(logins: Mapping[str, Login], user_config: Mapping[str, Any]) -
     from wherever the user is logged in; ``logins`` (by ``host[:port]``) win over them.
     The result holds secrets.
     """
-    config = {key: copy.deepcopy(user_config[key]) for key in _CARRIED_OVER if user_config.get(key)}
-    auths, helpers = _mapping(config, "auths"), _mapping(config, "credHelpers")
-    for host, login in logins.items():
-        registry = registry_of(host)
+    given = {registry_of(host): login for host, login in logins.items()}
+    auths, helpers = (
+        {key: entry for key, entry in _mapping(user_config, name).items() if registry_of(key) not in given}
+        for name in ("auths", "credHelpers")
+    )
+    store = user_config.get("credsStore")
+    for registry, login in given.items():
         key = _config_key(registry)
-        for entries in (auths, helpers):
-            for other in [other for other in entries if registry_of(other) == registry]:
-                del entries[other]
         auths[key] = (
             {"identitytoken": login.password.reveal()} if login.is_identity_token else {"auth": login.basic}
         )
-        if config.get("credsStore"):
+        if store:
             # An empty helper is how Docker is told to look into auths in spite of credsStore.
             helpers[key] = ""
-    config["auths"] = auths
-    if helpers:
-        config["credHelpers"] = helpers
-    return config
+    rest = {"credHelpers": helpers, "credsStore": store, "proxies": user_config.get("proxies")}
+    return {"auths": auths, **{key: value for key, value in rest.items() if value}}
 
 
 def _config_key(registry: str) -> str:
