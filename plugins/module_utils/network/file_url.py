@@ -49,8 +49,3 @@ def local_path(url: str) -> str:
 def to_url(path: str) -> str:
     """The ``file`` URL of an absolute path."""
     return "file://" + quote(path)
-
-
-def origin(url: str) -> str:
-    """``scheme://host[:port]`` of a checked https or http address: where its password may go."""
-    return "/".join(re.split(r"[/?]", url, maxsplit=3)[:3])
