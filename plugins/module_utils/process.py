@@ -22,6 +22,8 @@ _WATCH_SECONDS = 0.5
 # ``cancellable`` leaves a new event behind.
 _stop = threading.Event()
 _running: set[subprocess.Popen[Any]] = set()
+# What signals would have raised in the main thread while it starts a program (see ``undisturbed``).
+_late: Optional[list[Cancelled]] = None
 
 
 @dataclass(frozen=True)
@@ -50,18 +52,39 @@ def run(
     main one, ``Cancelled`` is raised once the main thread has been told to stop. Raises
     ``FileNotFoundError`` where the program does not exist.
     """
-    child = subprocess.Popen(
-        list(argv),
-        env=None if env is None else dict(env),
-        cwd=cwd,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
+    child: Optional[subprocess.Popen[str]] = None
+    try:
+        with undisturbed():
+            child = subprocess.Popen(
+                list(argv),
+                env=None if env is None else dict(env),
+                cwd=cwd,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+            _running.add(child)
+        return _attended(child, stdin, on_stderr_line, timeout)
+    except BaseException:
+        if child is not None:
+            _end_group(child)
+        raise
+    finally:
+        if child is not None:
+            _running.discard(child)
+
+
+def _attended(
+    child: subprocess.Popen[str],
+    stdin: str,
+    on_stderr_line: Optional[Callable[[str], None]],
+    timeout: Optional[float],
+) -> Result:
+    """What ``child`` leaves when it has ended by itself; see ``run``."""
     stop = _stop
     stdout: list[str] = []
     stderr: list[str] = []
@@ -84,32 +107,25 @@ def run(
         assert child.stdout is not None
         stdout.append(child.stdout.read())
 
-    _running.add(child)
     readers = [threading.Thread(target=target, daemon=True) for target in (collect_stderr, collect_stdout)]
+    for reader in readers:
+        reader.start()
+    assert child.stdin is not None
     try:
-        for reader in readers:
-            reader.start()
-        assert child.stdin is not None
-        try:
-            child.stdin.write(stdin)
-            child.stdin.close()
-        except BrokenPipeError:
-            pass
-        if stop.is_set():
-            raise Cancelled()
-        if timeout is not None:
-            # wait() with a timeout looks only every 50 ms; the end of the output is noticed at once.
-            end = time.monotonic() + timeout
-            readers[1].join(timeout)
-            timeout = max(0.0, end - time.monotonic())
-        status = child.wait(timeout)
-        if stop.is_set():
-            raise Cancelled()
-    except BaseException:
-        _end_group(child)
-        raise
-    finally:
-        _running.discard(child)
+        child.stdin.write(stdin)
+        child.stdin.close()
+    except BrokenPipeError:
+        pass
+    if stop.is_set():
+        raise Cancelled()
+    if timeout is not None:
+        # wait() with a timeout looks only every 50 ms; the end of the output is noticed at once.
+        end = time.monotonic() + timeout
+        readers[1].join(timeout)
+        timeout = max(0.0, end - time.monotonic())
+    status = child.wait(timeout)
+    if stop.is_set():
+        raise Cancelled()
     for reader in readers:
         reader.join(_GRACE_SECONDS)
     if raised:
@@ -169,20 +185,43 @@ def filtered(argv: Sequence[str], feed: Callable[[], bytes]) -> Iterator[Filter]
 
     At the end of the block the program is ended, if it has not come to its own.
     """
-    child = subprocess.Popen(
-        list(argv),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    _running.add(child)
+    child: Optional[subprocess.Popen[bytes]] = None
     try:
+        with undisturbed():
+            child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            _running.add(child)
         yield Filter(child, feed)
     finally:
-        _running.discard(child)
-        if child.poll() is None:
-            _end_group(child)
+        if child is not None:
+            _running.discard(child)
+            if child.poll() is None:
+                _end_group(child)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Obey a signal that comes in the block only at its end.
+
+    What a program is started in, up to where it is known to what ends it; the block stands inside that.
+    Raises ``Cancelled`` for signals of ``cancellable`` and ``time_limit``.
+    """
+    global _late
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _late = []
+    try:
+        yield
+    finally:
+        late, _late = _late, None
+        if late:
+            raise late[0]
 
 
 def _end_group(child: subprocess.Popen[Any]) -> None:
@@ -209,8 +248,7 @@ def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
 
     def handle(number: int, frame: object) -> None:
         if not _stop.is_set():
-            _end_all()
-            raise Cancelled()
+            _end_all(Cancelled())
 
     def watch() -> None:
         births = {pid: _birth(pid) for pid in watched}
@@ -248,10 +286,8 @@ def time_limit(seconds: Optional[float], spent: float = 0.0) -> Iterator[None]:
 
     def handle(number: int, frame: object) -> None:
         if not _stop.is_set():
-            _end_all()
-            raise Cancelled(
-                f"The time limit of {seconds:g} seconds is over.", "timeout", "Raise options.timeout."
-            )
+            what = f"The time limit of {seconds:g} seconds is over."
+            _end_all(Cancelled(what, "timeout", "Raise options.timeout."))
 
     before = signal.signal(signal.SIGALRM, handle)
     signal.setitimer(signal.ITIMER_REAL, max(seconds - spent, 0.001))
@@ -262,11 +298,15 @@ def time_limit(seconds: Optional[float], spent: float = 0.0) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _end_all() -> None:
+def _end_all(error: Cancelled) -> None:
+    """End what runs in all threads, and raise ``error`` as soon as nothing is being started."""
     _stop.set()
     for child in list(_running):
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGTERM)
+    if _late is None:
+        raise error
+    _late.append(error)
 
 
 def _birth(pid: int) -> str:

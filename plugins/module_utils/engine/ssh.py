@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..network.failure import Failure
+from ..process import undisturbed
 from .endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def dial(endpoint: Endpoint) -> Iterator[Dial]:
 
         def connect() -> socket.socket:
             ours, theirs = socket.socketpair()
-            with theirs:
+            with theirs, undisturbed():
                 child = subprocess.Popen(
                     argv,
                     stdin=theirs.fileno(),
@@ -53,7 +54,7 @@ def dial(endpoint: Endpoint) -> Iterator[Dial]:
                     env={**os.environ, "SSH_ASKPASS_REQUIRE": "never"},
                     start_new_session=True,
                 )
-            children.append(child)
+                children.append(child)
             return ours
 
         try:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import undisturbed
+
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 30.0
 
@@ -40,17 +42,19 @@ def run(
     """
     followed.touch()
     with log.open("wb") as output, followed.open(encoding="utf-8", errors="replace") as lines:
-        child = subprocess.Popen(
-            list(program.argv),
-            env=dict(program.env),
-            cwd=program.cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        begun = ""
+        child: subprocess.Popen[bytes] | None = None
         try:
+            with undisturbed():
+                child = subprocess.Popen(
+                    list(program.argv),
+                    env=dict(program.env),
+                    cwd=program.cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            begun = ""
             while True:
                 ended = child.poll() is not None
                 begun += lines.read()
@@ -63,7 +67,8 @@ def run(
                     idle()
                 time.sleep(_POLL_SECONDS)
         finally:
-            _end_group(child)
+            if child is not None:
+                _end_group(child)
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

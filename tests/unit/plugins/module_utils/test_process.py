@@ -6,14 +6,19 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils import process
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled
-from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable, pause, run
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import (
+    cancellable,
+    filtered,
+    pause,
+    run,
+)
 
 # Starts another program, tells its id by a file, and waits for it.
 OBEDIENT = 'sleep 600 & echo $! > "$0.part"; mv "$0.part" "$0"; wait'
@@ -256,3 +261,18 @@ def test_work_after_a_cancelled_one_is_not_cancelled(grandchild: Path) -> None:
         run(["sh", "-c", OBEDIENT, str(grandchild)])
     with cancellable():
         assert run(["true"]).status == 0
+
+
+@pytest.mark.parametrize("start", [run, lambda argv: filtered(argv, lambda: b"").__enter__()])
+def test_a_program_that_is_being_started_when_the_signal_comes_is_ended(
+    start: Callable[[list[str]], object], grandchild: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: object, **settings: object) -> None:
+            super().__init__(*args, **settings)  # type: ignore[call-overload]
+            when_there(grandchild, signal_self).join()
+            time.sleep(0)  # where the signal is taken
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    with pytest.raises(Cancelled), cancellable():
+        start(["sh", "-c", OBEDIENT, str(grandchild)])
