@@ -21,6 +21,7 @@ from unittest.mock import patch
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import buildx
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 
@@ -146,7 +147,7 @@ class Site:
 
     def buildx(self, *arguments: str) -> str:
         """Run buildx; returns its standard output."""
-        return run(self.engine.buildx, *arguments, env=engines.environment(self.engine))
+        return run(self.engine.buildx, *arguments, env=buildx.environment(self.engine.endpoint))
 
 
 @contextmanager
