@@ -18,6 +18,24 @@ def everywhere(address: Address) -> bool:
 
 
 @dataclass(frozen=True)
+class SourceLimits:
+    """How much a source may take while it is fetched, and as what lies in the workspace then.
+
+    ``bytes`` on disk, ``files`` (folders and links count too), ``depth`` of folders one in another,
+    ``processes`` at a time, ``memory`` of all of these in bytes, ``submodules`` in all, ``seconds`` of one
+    step. The values are far above real sources: they end what would grow without end.
+    """
+
+    bytes: int = 100 << 30
+    files: int = 4_000_000
+    depth: int = 200
+    processes: int = 64
+    memory: int = 8 << 30
+    submodules: int = 1000
+    seconds: float = 3600.0
+
+
+@dataclass(frozen=True)
 class Policy:
     """What a document may ask of the machine that builds; everything, unless it says otherwise.
 
@@ -27,6 +45,8 @@ class Policy:
     machine (also as ``file`` addresses). ``builders`` are the
     buildx builders that may be named, ``None`` for any. ``longest_seconds`` bounds ``options.timeout`` and
     stands in for one that is left out; ``most_images`` is how many images a request may have.
+    ``own_settings`` is whether the logins, keys and settings count that the user who builds keeps for
+    docker, git and ssh. ``source`` bounds what is fetched.
     """
 
     secret_forms: frozenset[str] = frozenset(("text", "env", "file"))
@@ -35,6 +55,8 @@ class Policy:
     builders: Optional[frozenset[str]] = None
     longest_seconds: Optional[float] = None
     most_images: Optional[int] = None
+    own_settings: bool = True
+    source: SourceLimits = SourceLimits()
 
 
 #: The policy of a person at a terminal, and of Ansible: what the document says is what its reader wants.

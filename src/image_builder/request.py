@@ -15,26 +15,26 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
     fetch_source,
     remove_source,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Reach, everywhere
+from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import PERMISSIVE, Policy
 
 
 def carry_out(
-    document: Document, listener: Listener, *, plan_only: bool = False, reach: Reach = everywhere
+    document: Document, listener: Listener, *, plan_only: bool = False, policy: Policy = PERMISSIVE
 ) -> Report:
     """Build the images of ``document``, which was accepted, or only plan them.
 
-    ``reach`` says which addresses may be connected to.
+    ``policy`` says which addresses may be connected to, and how much may be taken.
     Raises ``BuilderError`` where nothing could be built; an image's own failure is in the report.
     """
     engine.prepare()
     options = document.options
     fetched = fetch_source(
-        document.source, document.custom_workdir, listener, lazy=True, timeout=options.timeout, reach=reach
+        document.source, document.custom_workdir, listener, lazy=True, timeout=options.timeout, policy=policy
     )
     try:
         for warning in fetched.tree.warnings:
             listener.line(f"warning: {warning}")
         place = InWorkspace(fetched.workspace, document.source)
-        return build_images(document.target, options, place, listener, plan_only=plan_only, reach=reach)
+        return build_images(document.target, options, place, listener, plan_only=plan_only, policy=policy)
     finally:
         remove_source(fetched.workspace)

@@ -23,7 +23,7 @@ from ..engine import find as engines
 from ..engine.find import Engine
 from ..errors import BuilderError, Cancelled, EngineError, SourceError
 from ..listener import Listener
-from ..policy import Reach, everywhere
+from ..policy import PERMISSIVE, Policy
 from ..process import time_limit
 from ..sources.memory import remember
 from ..sources.tree import SourceTree
@@ -57,13 +57,13 @@ def build_images(
     listener: Listener,
     *,
     plan_only: bool = False,
-    reach: Reach = everywhere,
+    policy: Policy = PERMISSIVE,
 ) -> Report:
     """Build, or only plan, the images of ``target`` from what lies at ``place``.
 
     A workspace is handed on to a later step, unless the build is cancelled: then it is removed, since
     no later step comes. ``listener`` is told what goes on. This process connects to no address but those
-    that ``reach`` allows; BuildKit is not bound by it. Raises ``BuilderError`` where nothing could be built.
+    that ``policy`` allows; BuildKit is not bound by it. Raises ``BuilderError`` where nothing could be built.
     """
     listener = GuardedListener(listener)
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def build_images(
         stack.enter_context(time_limit(options.timeout, tree.seconds if tree else 0.0))
         ready_made = tree is not None and tree.image
         engine = _engine(options.builder, needed=not ready_made)
-        access = Access.of(target.registry, target.secrets, reach)
+        access = Access.of(target.registry, target.secrets, policy.reach)
         # In this order, so that an interrupt closes the connections that the pool's threads wait for.
         pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL_REQUESTS))
         registry = stack.enter_context(access.registry(engine, options.retry_for))
@@ -92,7 +92,7 @@ def build_images(
                 plan = make_plan(input_, target.images, options, engine, registry, pool)
                 _check_any(plan)
                 if isinstance(place, InWorkspace) and input_.known and plan.pending and not plan_only:
-                    tree = fetch_again(place.source, input_.revision, home, listener, reach)
+                    tree = fetch_again(place.source, input_.revision, home, listener, policy)
                     input_ = _fetched(tree)
                     plan = make_plan(input_, target.images, options, engine, registry, pool)
                     _check_any(plan)

@@ -12,7 +12,7 @@ from typing import Any, Optional
 from ..document.source import Source
 from ..errors import SourceError
 from ..listener import Listener
-from ..policy import Reach, everywhere
+from ..policy import PERMISSIVE, Policy
 from ..process import time_limit
 from ..sources import kinds
 from ..sources.tree import Known, SourceTree
@@ -42,13 +42,13 @@ def fetch_source(
     *,
     lazy: bool = False,
     timeout: Optional[float] = None,
-    reach: Reach = everywhere,
+    policy: Policy = PERMISSIVE,
 ) -> Fetched:
     """Fetch ``source``, its secrets read, into a new workspace under ``custom_workdir``.
 
     With ``lazy`` a commit is not fetched of which an earlier plan remembered all that a plan needs;
     ``fetch_again`` does it, should something have to be built. ``timeout`` is in seconds;
-    ``reach`` says to which addresses to connect.
+    ``policy`` says to which addresses to connect, and how much to take.
     The workspace is handed on to a later process. Raises ``SourceError`` and ``Cancelled``;
     then nothing is left on disk. Workspaces that killed runs left there are removed too.
     """
@@ -60,7 +60,7 @@ def fetch_source(
     with time_limit(timeout), Workspace.create(custom_workdir) as workspace:
         # What is asked for is not remembered: between the fetch and the build a playbook may change it.
         fetch = kinds.fetch_unless_known if lazy else kinds.fetch
-        tree = replace(fetch(source, workspace, listener, reach), seconds=time.monotonic() - begun)
+        tree = replace(fetch(source, workspace, listener, policy), seconds=time.monotonic() - begun)
         _write(tree, workspace)
         workspace.hand_on()
         return Fetched(workspace.path, tree)
@@ -71,7 +71,7 @@ def fetch_again(
     commit: str,
     workspace: Workspace,
     listener: Listener,
-    reach: Reach = everywhere,
+    policy: Policy = PERMISSIVE,
 ) -> SourceTree:
     """The ``source`` at ``commit`` in the ``workspace`` that was made lazily.
 
@@ -84,7 +84,7 @@ def fetch_again(
             hint="Give 'source' too, or fetch it without 'lazy'.",
         )
     workspace.empty()
-    tree = kinds.fetch(source, workspace, listener, reach, commit)
+    tree = kinds.fetch(source, workspace, listener, policy, commit)
     _write(tree, workspace)
     return tree
 

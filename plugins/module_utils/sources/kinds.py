@@ -14,7 +14,7 @@ from typing import Any, Optional, Protocol
 
 from ..document.source import Archive, GitRepo, Source, StandaloneDockerfile
 from ..listener import Listener
-from ..policy import Reach, everywhere
+from ..policy import PERMISSIVE, Policy
 from . import memory, standalone_dockerfile
 from .archive import tar
 from .git import repository
@@ -25,7 +25,7 @@ from .workspace import Workspace
 class Kind(Protocol):
     """What a kind of source can do; ``source`` is of the type that ``KINDS`` has it under."""
 
-    def identify(self, source: Any, listener: Listener, reach: Reach) -> Optional[Identity]:
+    def identify(self, source: Any, listener: Listener, policy: Policy) -> Optional[Identity]:
         """What can be known of the source before it is fetched, ``None`` where only fetching can tell.
 
         Asks with the document's credentials, also where it knows the answer: what is remembered of a
@@ -38,7 +38,7 @@ class Kind(Protocol):
         identity: Optional[Identity],
         workspace: Workspace,
         listener: Listener,
-        reach: Reach,
+        policy: Policy,
     ) -> SourceTree:
         """Put the source into ``workspace.context``; with an ``identity`` that revision of it.
 
@@ -57,20 +57,20 @@ def fetch(
     source: Source,
     workspace: Workspace,
     listener: Listener,
-    reach: Reach = everywhere,
+    policy: Policy = PERMISSIVE,
     revision: str = "",
 ) -> SourceTree:
     """Fetch the source into ``workspace``; ``listener`` gets short plain lines.
 
-    ``reach`` says to which addresses to connect. A ``revision`` that ``fetch_unless_known`` gave is
-    taken, whatever the source's version means by now. Raises ``SourceError``.
+    ``policy`` says to which addresses to connect, and how much to take. A ``revision`` that
+    ``fetch_unless_known`` gave is taken, whatever the source's version means by now. Raises ``SourceError``.
     """
     identity = Identity(revision) if revision else None
-    return KINDS[type(source)].fetch(source, identity, workspace, listener, reach)
+    return KINDS[type(source)].fetch(source, identity, workspace, listener, policy)
 
 
 def fetch_unless_known(
-    source: Source, workspace: Workspace, listener: Listener, reach: Reach = everywhere
+    source: Source, workspace: Workspace, listener: Listener, policy: Policy = PERMISSIVE
 ) -> SourceTree:
     """As ``fetch``, but fetch nothing where an earlier run remembered all that a plan needs.
 
@@ -78,7 +78,7 @@ def fetch_unless_known(
     told again. Raises ``SourceError``.
     """
     kind = KINDS[type(source)]
-    identity = kind.identify(source, listener, reach)
+    identity = kind.identify(source, listener, policy)
     name = memory.key(*identity.made_of) if identity and identity.made_of else ""
     known = memory.recall(name) if name else None
     if identity and known:
@@ -86,7 +86,7 @@ def fetch_unless_known(
         return SourceTree(
             "", "", "", identity.revision, known.committed_at, identity.url, memory=name, known=known
         )
-    tree = kind.fetch(source, identity, workspace, listener, reach)
+    tree = kind.fetch(source, identity, workspace, listener, policy)
     # Between the two questions somebody may have pushed.
     remembered = identity and tree.revision == identity.revision and not tree.warnings
     return replace(tree, memory=name if remembered else "")

@@ -15,7 +15,7 @@ from typing import Optional
 from ..document.source import Folder, GitRepo, StandaloneDockerfile
 from ..errors import SourceError
 from ..listener import Listener
-from ..policy import Reach
+from ..policy import Policy
 from .download import fetch_text, login_warning
 from .git.commit import check_out, resolve
 from .locate import find_context
@@ -27,7 +27,7 @@ LONGEST_DOCKERFILE = 4 << 20
 _NAME = "Dockerfile"
 
 
-def identify(source: StandaloneDockerfile, listener: Listener, reach: Reach) -> Optional[Identity]:
+def identify(source: StandaloneDockerfile, listener: Listener, policy: Policy) -> Optional[Identity]:
     """The commit of the build context with the Dockerfile's digest, or the digest where there is no commit.
 
     ``None`` where only the history of the context's repository can tell. Raises ``SourceError`` as
@@ -35,12 +35,12 @@ def identify(source: StandaloneDockerfile, listener: Listener, reach: Reach) -> 
     """
     repo = source.context
     if not isinstance(repo, GitRepo):
-        text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, listener, reach)
+        text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, listener, policy.reach)
         return Identity(digest, url=source.file.url, name=source.file.url, text=text)
-    found = resolve(repo, listener, reach)
+    found = resolve(repo, listener, policy)
     if found is None:
         return None
-    text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, listener, reach)
+    text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, listener, policy.reach)
     return Identity(
         found.commit,
         want=found.want,
@@ -56,7 +56,7 @@ def fetch(
     identity: Optional[Identity],
     workspace: Workspace,
     listener: Listener,
-    reach: Reach,
+    policy: Policy,
 ) -> SourceTree:
     """Put the Dockerfile beside ``workspace.context``, and its repository, if it has one, there.
 
@@ -67,12 +67,12 @@ def fetch(
     if identity and identity.text is not None:
         text, revision = identity.text, identity.revision
     else:
-        text, revision = fetch_text(source.file, LONGEST_DOCKERFILE, listener, reach)
+        text, revision = fetch_text(source.file, LONGEST_DOCKERFILE, listener, policy.reach)
     committed_at, url = 0, source.file.url
     warnings = login_warning(source.file)
     if isinstance(source.context, GitRepo):
         repo = source.context
-        commit = check_out(repo, identity, workspace, listener, reach)
+        commit = check_out(repo, identity, workspace, listener, policy)
         context = find_context(
             workspace, repo.workdir, f"{repo.url} ({repo.version})", "repository", "subdir"
         )

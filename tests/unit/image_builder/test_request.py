@@ -44,7 +44,7 @@ def test_no_source_is_fetched_from_where_the_policy_does_not_reach(
         target = {"images": [{"image": "app"}], "registry": {"url": "registry.example.com"}}
         document = accept_document({"source": named, "target": target}, policy)
         with pytest.raises(BuilderError) as caught:
-            request.carry_out(document, SILENT, reach=policy.reach)
+            request.carry_out(document, SILENT, policy=policy)
         assert caught.value.code == "address_forbidden"
         with pytest.raises(BlockingIOError):
             server.accept()

@@ -14,7 +14,7 @@ from typing import Optional
 from ...document.source import Archive
 from ...errors import SourceError
 from ...listener import Listener
-from ...policy import Reach
+from ...policy import Policy
 from ..download import login_warning, opened, patiently
 from ..locate import find_context, find_dockerfile
 from ..tree import Identity, SourceTree
@@ -25,7 +25,7 @@ from .unpack import unpack
 _KIND = "archive"
 
 
-def identify(source: Archive, listener: Listener, reach: Reach) -> Optional[Identity]:
+def identify(source: Archive, listener: Listener, policy: Policy) -> Optional[Identity]:
     """``None``: an archive is told by the digest of all of it."""
     return None
 
@@ -35,7 +35,7 @@ def fetch(
     identity: Optional[Identity],
     workspace: Workspace,
     listener: Listener,
-    reach: Reach,
+    policy: Policy,
 ) -> SourceTree:
     """Unpack the archive into ``workspace.context``.
 
@@ -46,7 +46,7 @@ def fetch(
 
     def once() -> tuple[str, int]:
         workspace.empty()
-        with opened(source.file, reach) as body, decompressed(body) as content:
+        with opened(source.file, policy.reach) as body, decompressed(body) as content:
             newest = unpack(content, body, workspace.context)
             return body.finish(), newest
 

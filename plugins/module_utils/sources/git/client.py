@@ -33,7 +33,7 @@ from ...errors import SourceError
 from ...listener import Listener
 from ...network import git_url
 from ...network.reach import check_host
-from ...policy import Reach, everywhere
+from ...policy import Policy, everywhere
 from ...retry import Patience
 from ...secret import redact
 from .messages import PassingError, explain
@@ -91,21 +91,21 @@ class Git:
     """git for one document's repository: its credentials, its key, its transports.
 
     ``transports`` are those that may be used (``git_url.TRANSPORTS``); ``listener`` gets a
-    plain line when something is tried again; ``reach`` says to which addresses git may connect.
+    plain line when something is tried again; ``policy`` says to which addresses git may connect.
     Raises ``SourceError``: ``git_missing``, ``ssh_key_unusable``, ``git_unauthorized`` for a
     credential that git cannot take.
     """
 
-    def __init__(self, repo: GitRepo, listener: Listener, reach: Reach) -> None:
+    def __init__(self, repo: GitRepo, listener: Listener, policy: Policy) -> None:
         self.repo = repo
-        self._reach = reach
+        self._reach = policy.reach
         self.transports = tuple(
             name for name in git_url.TRANSPORTS if name != "file" or git_url.transport(repo.url) == "file"
         )
         self._listener = listener
         self._local = _environment(self.transports)
         self._remote = _with_access(self._local, repo)
-        if reach is not everywhere:
+        if policy.reach is not everywhere:
             self._remote = _with_config(self._remote, _NO_REDIRECTS)
         self._require()
 

@@ -17,7 +17,7 @@ from ...document.source import GitRepo
 from ...errors import SourceError
 from ...listener import Listener
 from ...network import git_url
-from ...policy import Reach
+from ...policy import Policy
 from ..tree import Identity
 from ..workspace import Workspace, remove_tree, unusable
 from .checkout import Checkout, look_up
@@ -27,13 +27,13 @@ from .version import Found, check_version, full_commit, listing_options
 _LATEST_TIME = 253402300799  # the year 9999; a commit can claim any
 
 
-def resolve(repo: GitRepo, listener: Listener, reach: Reach) -> Optional[Found]:
+def resolve(repo: GitRepo, listener: Listener, policy: Policy) -> Optional[Found]:
     """What ``repo.version`` means on the server now, asked with the document's credentials only.
 
     ``None`` for an abbreviated commit that no branch or tag stands at: only ``check_out``
     can tell. Raises ``SourceError``.
     """
-    git, what = Git(_checked(repo), listener, reach), f"the repository {repo.url}"
+    git, what = Git(_checked(repo), listener, policy), f"the repository {repo.url}"
     found = look_up(git, repo.url, repo.version, what)
     if full_commit(repo.version):
         # Nobody was asked for it, but what is known of it is for those who may read the repository.
@@ -55,7 +55,7 @@ def check_out(
     identity: Optional[Identity],
     workspace: Workspace,
     listener: Listener,
-    reach: Reach,
+    policy: Policy,
 ) -> Commit:
     """Put one commit of ``repo`` into ``workspace.context``, whatever it holds.
 
@@ -64,7 +64,7 @@ def check_out(
     ``git_missing``, ``ssh_host_key``, ``ssh_key_unusable``, ``certificate_not_trusted``,
     ``path_outside_source``, ``address_forbidden``, ``git_failed``).
     """
-    git = Git(_checked(repo), listener, reach)
+    git = Git(_checked(repo), listener, policy)
     listener.line(f"fetching {repo.url} ({repo.version})")
     found = Found(identity.want or identity.revision, identity.revision) if identity else None
     checkout = Checkout(git, workspace.directory("git"), listener)

@@ -8,19 +8,19 @@ from typing import Optional
 
 from ...document.source import GitRepo
 from ...listener import Listener
-from ...policy import Reach
+from ...policy import Policy
 from ..locate import find_context, find_dockerfile
 from ..tree import Identity, SourceTree
 from ..workspace import Workspace
 from .commit import check_out, resolve
 
 
-def identify(source: GitRepo, listener: Listener, reach: Reach) -> Optional[Identity]:
+def identify(source: GitRepo, listener: Listener, policy: Policy) -> Optional[Identity]:
     """The commit that the version means now; ``None`` where only its history can tell.
 
     Raises ``SourceError`` as ``commit.resolve`` does.
     """
-    found = resolve(source, listener, reach)
+    found = resolve(source, listener, policy)
     if found is None:
         return None
     return Identity(
@@ -37,14 +37,14 @@ def fetch(
     identity: Optional[Identity],
     workspace: Workspace,
     listener: Listener,
-    reach: Reach,
+    policy: Policy,
 ) -> SourceTree:
     """Put one commit of the repository into ``workspace.context``.
 
     Raises ``SourceError`` (the codes of ``commit.check_out``, ``no_dockerfile``, ``workdir_missing``,
     ``path_outside_source``).
     """
-    commit = check_out(source, identity, workspace, listener, reach)
+    commit = check_out(source, identity, workspace, listener, policy)
     where = f"{source.url} ({source.version})"
     context = find_context(workspace, source.workdir, where, "repository")
     dockerfile, warnings = find_dockerfile(workspace, source.dockerfile, source.workdir, where, "repository")

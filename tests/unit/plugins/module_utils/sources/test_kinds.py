@@ -18,7 +18,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.so
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT, Lines, Listener
-from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Reach
+from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Policy
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds, memory
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import (
     Identity,
@@ -47,7 +47,7 @@ class Buckets:
     identity: Optional[Identity]
     fetched: list[Optional[Identity]] = field(default_factory=list)
 
-    def identify(self, source: Bucket, listener: Listener, reach: Reach) -> Optional[Identity]:
+    def identify(self, source: Bucket, listener: Listener, policy: Policy) -> Optional[Identity]:
         return self.identity
 
     def fetch(
@@ -56,7 +56,7 @@ class Buckets:
         identity: Optional[Identity],
         workspace: Workspace,
         listener: Listener,
-        reach: Reach,
+        policy: Policy,
     ) -> SourceTree:
         self.fetched.append(identity)
         return self.tree
@@ -91,10 +91,11 @@ def test_each_type_of_source_has_its_kind() -> None:
 def test_no_kind_connects_to_an_address_that_the_operator_forbids(
     workspace: Workspace, tmp_path: Path, named: Callable[[str], Source]
 ) -> None:
+    policy = Policy(reach=lambda address: not address.is_loopback)
     with file_server(tmp_path) as server:
         for fetch in (kinds.fetch, kinds.fetch_unless_known):
             with pytest.raises(SourceError) as caught:
-                fetch(named(f"{server.url}/app"), workspace, SILENT, lambda address: not address.is_loopback)
+                fetch(named(f"{server.url}/app"), workspace, SILENT, policy)
             assert (caught.value.code, caught.value.retryable) == ("address_forbidden", False)
         assert server.requests == []
 

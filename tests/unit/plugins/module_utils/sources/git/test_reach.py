@@ -19,7 +19,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.so
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
-from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Address
+from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Address, Policy
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import client
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
@@ -35,6 +35,9 @@ def reach(address: Address) -> bool:
     return address != ip_address(FORBIDDEN)
 
 
+POLICY = Policy(reach=reach)
+
+
 @pytest.fixture
 def served(tmp_path: Path) -> Path:
     repository(tmp_path / "served" / "app.git", {"Dockerfile": "FROM scratch\n"}, bare=True)
@@ -45,7 +48,7 @@ def refused(source: Any, workspace: Workspace, code: str = "address_forbidden") 
     told: list[str] = []
     for fetch in (kinds.fetch, kinds.fetch_unless_known):
         with pytest.raises(SourceError) as caught:
-            fetch(source, workspace, Lines(told.append), reach)
+            fetch(source, workspace, Lines(told.append), POLICY)
         assert caught.value.code == code
         assert caught.value.hint
         assert not caught.value.retryable
@@ -65,7 +68,7 @@ def super_repository(served: Path, url: str) -> None:
 
 def test_an_allowed_server_is_fetched_from(served: Path, workspace: Workspace) -> None:
     with http_git_server(served) as server:
-        tree = kinds.fetch(GitRepo(f"{server.url}/app.git"), workspace, Lines(print), reach)
+        tree = kinds.fetch(GitRepo(f"{server.url}/app.git"), workspace, Lines(print), POLICY)
     assert Path(tree.dockerfile).is_file()
 
 
@@ -88,7 +91,7 @@ def test_no_transport_leads_to_a_forbidden_server(served: Path, workspace: Works
 
 
 def test_a_repository_of_this_machine_has_no_host_to_forbid(served: Path, workspace: Workspace) -> None:
-    assert kinds.fetch(GitRepo(f"file://{served}/app.git"), workspace, Lines(print), reach).revision
+    assert kinds.fetch(GitRepo(f"file://{served}/app.git"), workspace, Lines(print), POLICY).revision
 
 
 def test_a_submodule_on_a_forbidden_server_is_not_fetched(served: Path, workspace: Workspace) -> None:
@@ -159,7 +162,7 @@ def test_git_connects_to_the_address_that_was_asked_for_whatever_the_name_means_
     with http_git_server(served) as server:
         # The name service that git asks does not know the name at all.
         url = server.url.replace("127.0.0.1", "changing.invalid")
-        assert kinds.fetch(GitRepo(f"{url}/app.git"), workspace, Lines(print), reach).revision
+        assert kinds.fetch(GitRepo(f"{url}/app.git"), workspace, Lines(print), POLICY).revision
 
 
 @pytest.mark.parametrize("host", ["[::1]", "localhost", "127.0.0.1"])
@@ -168,5 +171,5 @@ def test_allowed_hosts_of_every_form_are_connected_to(
 ) -> None:
     monkeypatch.setattr(client, "_TRIES", 1)
     with pytest.raises(SourceError, match="onnect") as caught:
-        kinds.fetch(GitRepo(f"http://{host}:{free_port()}/app.git"), workspace, Lines(print), reach)
+        kinds.fetch(GitRepo(f"http://{host}:{free_port()}/app.git"), workspace, Lines(print), POLICY)
     assert caught.value.code == "git_unreachable"

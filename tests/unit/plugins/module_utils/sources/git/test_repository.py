@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import GitRepo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT, Lines
-from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import everywhere
+from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import PERMISSIVE
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git.checkout import Checkout
@@ -127,7 +127,7 @@ def fetch(repo: GitRepo, workspace: Workspace, progress: list[str] | None = None
 
 def resolved(repo: GitRepo) -> str | None:
     """The commit that is found without fetching."""
-    found = resolve(repo, SILENT, everywhere)
+    found = resolve(repo, SILENT, PERMISSIVE)
     return found and found.commit
 
 
