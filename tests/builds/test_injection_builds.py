@@ -21,7 +21,7 @@ from tests.support.engine import Engine
 from tests.support.images import Image
 from tests.support.registry import Registry
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.each_engine]
 
 ALPINE = "alpine:latest"
 BOTH = ("linux/amd64", "linux/arm64")

@@ -46,7 +46,7 @@ from tests.support.images import Image
 from tests.support.registry import Registry, registry
 from tests.unit.registries import RunningRegistry
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.each_engine]
 
 OWN = r"(?=.*image-builder$)"
 ENGINES = r"(?!.*image-builder$)"

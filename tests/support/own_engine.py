@@ -11,9 +11,11 @@ import subprocess
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.buildx import version_numbers
 from ansible_collections.sodalite.image_builder.plugins.module_utils.machine import debian_archive, processes
 from ansible_collections.sodalite.image_builder.plugins.module_utils.machine.free_network import network_for
 
@@ -149,10 +151,38 @@ def own_engine(
 
 def fetch_engine(suite: str, folder: Path) -> Path:
     """The programs of Debian's ``suite``, unpacked into ``folder``. Raises ``MachineError``."""
-    with debian_archive.Archive(debian_archive.machine_architecture(), suite) as archive:
+    architecture = debian_archive.machine_architecture()
+    with debian_archive.Archive(architecture, suite, accept_outdated=True) as archive:
         for package in archive.download(_PACKAGES):
             debian_archive.unpack(package, folder)
     return folder
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Engines of the versions from ``least`` to just below ``below``, of which Debian's ``suite`` has one."""
+
+    suite: str
+    least: tuple[int, ...]
+    below: tuple[int, ...]
+
+
+#: The engines that whatever depends on the engine's ways is tried on, by what tests call them.
+EACH = {"newest engine": Kind("testing", (28,), (1000,)), "engine 26.1": Kind("trixie", (26, 1), (26, 2))}
+
+
+@contextmanager
+def engine_of_kind(name: str, folder: Path) -> Iterator[Engine]:
+    """The engine that ``EACH`` calls ``name``: the site's, or else one in the new ``folder``."""
+    site, kind = Engine.from_environment(), EACH[name]
+    version = version_numbers(site.docker("version", "--format={{.Server.Version}}").decode())
+    if kind.least <= version < kind.below:
+        yield site
+        return
+    programs = fetch_engine(kind.suite, folder / "programs")
+    with own_engine(folder / "engine", site.registry, programs=programs) as own:
+        yield own.engine
+    shutil.rmtree(programs)
 
 
 def _ip(*arguments: str) -> None:

@@ -51,16 +51,26 @@ class Archive:
     The packages are those of ``suite``, a release's code name, or of the machine's own release. ``warning``
     says, within the block, why the updates of the release are not taken, if they are not.
     Apt takes much longer for several architectures at once than for one after another.
+
+    ``accept_outdated`` takes a release file whose Valid-Until has passed too, as a mirror that stands still
+    has it of a release in the making. Its signature is checked all the same, and apt itself, for all else
+    that the machine asks it, stays as strict as it is.
     """
 
     def __init__(
-        self, architecture: str, suite: Optional[str] = None, pockets: Sequence[str] = POCKETS
+        self,
+        architecture: str,
+        suite: Optional[str] = None,
+        pockets: Sequence[str] = POCKETS,
+        *,
+        accept_outdated: bool = False,
     ) -> None:
         own = codename()
         self.suite = suite or own
         self._architecture = architecture
         self._sources = sources(self.suite, own, pockets)
         self._release_only = sources(self.suite, own, POCKETS[:1])
+        self._accept_outdated = accept_outdated
         self._work = Path()
         self.warning = ""
 
@@ -121,6 +131,8 @@ class Archive:
             'Acquire::Languages "none";',
             'Acquire::Retries "3";',
         ]
+        if self._accept_outdated:
+            lines.append('Acquire::Check-Valid-Until "false";')
         return "\n".join(lines) + "\n"
 
     def _apt(self, *arguments: str, cwd: Optional[Path] = None) -> None:
