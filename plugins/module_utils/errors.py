@@ -11,6 +11,8 @@ import errno
 from dataclasses import dataclass
 from typing import Any, Optional, TypeVar
 
+from .text import printable_data, printable_lines
+
 _Error = TypeVar("_Error", bound="BuilderError")
 
 
@@ -80,8 +82,7 @@ class BuilderError(Exception):
         )
         text = f"{place}: {self.message}" if place else self.message
         text = f"{text} {self.hint}" if self.hint else text
-        # Names of a document or a repository must not steer the terminal that shows them.
-        return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+        return printable_lines(text)
 
     def _location(self) -> str:
         if self.file and self.line:
@@ -91,8 +92,11 @@ class BuilderError(Exception):
         return self.file or ""
 
     def to_dict(self) -> dict[str, Any]:
-        """The error for programs: a flat mapping with every field, unknown ones ``None``."""
-        return {
+        """The error for programs: a flat mapping with every field, unknown ones ``None``.
+
+        Its texts steer no terminal that shows them (see ``printable``).
+        """
+        fields = {
             "code": self.code,
             "phase": self.phase,
             "message": self.message,
@@ -103,6 +107,7 @@ class BuilderError(Exception):
             "line": self.line,
             "retryable": self.retryable,
         }
+        return {name: printable_data(value) for name, value in fields.items()}
 
 
 class ParameterError(BuilderError):
@@ -117,7 +122,7 @@ class ParameterError(BuilderError):
         super().__init__("invalid_parameters", f"The document has {what}: " + "; ".join(self.faults) + ".")
 
     def to_dict(self) -> dict[str, Any]:
-        return {**super().to_dict(), "faults": self.faults}
+        return {**super().to_dict(), "faults": printable_data(self.faults)}
 
 
 class SourceError(BuilderError):

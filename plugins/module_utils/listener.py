@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable, Literal, Protocol
 
+from .text import printable_lines
+
 #: What an image is, or what becomes of a step (``started``, ``done``, ``failed``).
 EventState = Literal["pending", "unchanged", "success", "failed", "cancelled", "started", "done"]
 
@@ -43,19 +45,22 @@ class Listener(Protocol):
 
 
 class Lines:
-    """A listener without rows: gives ``write`` each line, and the lines of events."""
+    """A listener without rows: gives ``write`` each line, and the lines of events.
+
+    They steer no terminal that shows them (see ``printable``).
+    """
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
 
     def line(self, text: str) -> None:
         """Write ``text``."""
-        self._write(text)
+        self._write(printable_lines(text))
 
     def event(self, event: Event) -> None:
         """Write the line of ``event``, if it has one."""
         if event.line:
-            self._write(event.line)
+            self.line(event.line)
 
 
 #: The listener that nobody hears.

@@ -120,6 +120,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
     fetch_source,
     remove_source,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.text import printable_lines
 
 
 def main() -> None:
@@ -142,7 +143,7 @@ def main() -> None:
         source, workdir = accept_source(given["source"], given["custom_workdir"])
         fetched = fetch_source(source, workdir, listener, lazy=given["lazy"], timeout=given["timeout"])
         for warning in fetched.tree.warnings:
-            module.warn(warning)
+            module.warn(printable_lines(warning))
         module.exit_json(changed=False, **fetched.to_dict())
 
 

@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 from ..errors import BuilderError, BuildError
 from ..oci.manifest import Manifest
+from ..text import printable_data
 from .planned import Head, PlannedImage, State, Unplannable
 
 
@@ -72,9 +73,12 @@ class Report:
         return failed_together(errors) if errors else None
 
     def to_dict(self) -> dict[str, Any]:
-        """``images`` with an entry for each image, and whether any was (or would be) built."""
+        """``images`` with an entry for each image, and whether any was (or would be) built.
+
+        Its texts steer no terminal that shows them (see ``printable``).
+        """
         return {
-            "images": [result.to_dict(self.revision) for result in self.results],
+            "images": printable_data([result.to_dict(self.revision) for result in self.results]),
             "changed": any(result.state in ("success", "pending") for result in self.results),
         }
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Callable, Optional, Union
 
+from ..text import printable
+
 # What Go's unicode.IsSpace accepts; str.isspace() also takes the separators U+001C to U+001F.
 SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -35,7 +37,7 @@ class ExpansionError(ValueError):
 def shown(text: str) -> str:
     """``text`` from a Dockerfile as an error may print it: short, and without control characters."""
     short = text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in short)
+    return printable(short)
 
 
 def expand(word: str, variables: Mapping[str, str], escape: str = "\\") -> str:

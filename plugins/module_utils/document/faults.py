@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional, TypeVar
 
 from ..errors import ParameterError
 from ..secret import SecretReference
+from ..text import printable
 
 _T = TypeVar("_T")
 # Unicode's category Cc: some terminals obey those beyond ASCII, too.
@@ -41,7 +42,7 @@ class Faults(list[str]):
         line = f"{path}: {what}"
         if len(line) > _LONGEST_FAULT:
             line = f"{line[: _LONGEST_FAULT // 2]} … {line[-_LONGEST_FAULT // 2 :]}"
-        self.append("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
+        self.append(printable(line))
 
     def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
         """``value`` as a mapping without its nulls; keys that are not ``known`` are faults.

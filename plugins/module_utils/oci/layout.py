@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from ..errors import SourceError
+from ..text import printable
 from .digest import digest_of, digest_of_file, is_digest, matches
 from .manifest import INDEX_TYPES, MANIFEST_TYPES, parse, platform_of
 from .platform import Platform
@@ -235,9 +236,8 @@ def _name(entry: Mapping[str, Any]) -> str:
 
 
 def _damaged(why: str) -> SourceError:
-    why = "".join(char if char.isprintable() else "?" for char in why)
     return SourceError(
         "archive_invalid",
-        f"The archive cannot be pushed as an image: {why}.",
+        f"The archive cannot be pushed as an image: {printable(why)}.",
         hint="Write it anew: docker save IMAGE, or docker buildx build --output type=oci,dest=FILE.",
     )

@@ -1,17 +1,19 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""What a listener raises, as an error of the work that it was told of."""
+"""What a listener is told, and what it raises."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ..errors import BuilderError, from_os_error
 from ..listener import Event, Listener
+from ..text import printable, printable_lines
 
 
 class GuardedListener:
-    """Tells ``listener``; what it raises ends the work as a ``BuilderError``.
+    """Tells ``listener``, in printable texts; what it raises ends the work as a ``BuilderError``.
 
     What is one already stays as it is, and what the operating system refused is told as everywhere (see
     ``from_os_error``). Everything else has the code ``listener_failed``.
@@ -23,12 +25,20 @@ class GuardedListener:
     def line(self, text: str) -> None:
         """Tell a line."""
         with _explained():
-            self._listener.line(text)
+            self._listener.line(printable_lines(text))
 
     def event(self, event: Event) -> None:
         """Tell an event."""
         with _explained():
-            self._listener.event(event)
+            self._listener.event(
+                replace(
+                    event,
+                    image=printable(event.image),
+                    platform=printable(event.platform),
+                    text=printable(event.text),
+                    line=printable_lines(event.line),
+                )
+            )
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from ..errors import EngineError, RegistryError
 from ..oci.reference import Reference
 from ..registry import read
 from ..registry.delete import delete
+from ..text import printable, printable_data
 
 
 def describe(reference: Reference, account: RegistryAccount) -> dict[str, Any]:
-    """The result of ``registry_image_info``. Raises ``RegistryError``."""
+    """The result of ``registry_image_info``, in texts that steer no terminal. Raises ``RegistryError``."""
     result: dict[str, Any] = {"exists": False, "reference": str(reference)}
     try:
         with Access.of(account).registry(_engine()) as registry:
@@ -33,8 +34,8 @@ def describe(reference: Reference, account: RegistryAccount) -> dict[str, Any]:
         **result,
         "exists": True,
         "digest": manifest.digest,
-        "media_type": manifest.media_type,
-        "annotations": dict(manifest.annotations),
+        "media_type": printable(manifest.media_type),
+        "annotations": printable_data(manifest.annotations),
         "platforms": platforms,
         "attestations": dict(manifest.attestations),
     }

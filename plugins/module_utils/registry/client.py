@@ -18,6 +18,7 @@ from ..oci.reference import Reference
 from ..policy import Reach, everywhere
 from ..retry import Patience, patiently
 from ..secret import redact
+from ..text import printable
 from .auth import Authorizer
 from .credentials import Credentials
 from .hosts import Endpoint, RegistryHosts
@@ -199,5 +200,5 @@ def _detail(body: bytes) -> str:
         message = json.loads(body)["errors"][0]["message"]
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return ""
-    words = "".join(character for character in str(message) if character.isprintable())
-    return f": {words[:_LONGEST_DETAIL]}" if words else ""
+    words = printable(str(message)[:_LONGEST_DETAIL])
+    return f": {words}" if words else ""

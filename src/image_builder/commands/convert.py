@@ -31,8 +31,10 @@ def convert(paths: Paths, to: To = None, output: Output = None) -> None:
     Takes files and whole folders, and keeps the order of what they hold. Comments stay behind. A file is
     never overwritten.
     """
+    from ansible_collections.sodalite.image_builder.plugins.module_utils.text import printable
+
     from image_builder.documents import convert
 
     with explained():
         for done in convert.convert(paths, to, output):
-            typer.echo(f"{done.source} -> {done.target}")
+            typer.echo(printable(f"{done.source} -> {done.target}"))

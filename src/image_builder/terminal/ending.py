@@ -16,6 +16,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
     from_os_error,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
+from ansible_collections.sodalite.image_builder.plugins.module_utils.text import printable_lines
 from rich.console import Console
 from rich.text import Text
 
@@ -43,7 +44,7 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
 def print_error(message: str) -> None:
     """Print ``message`` on standard error. Its text is never taken for markup."""
     errors = Console(stderr=True, highlight=False)
-    print_text(errors, Text.assemble(("error: ", "bold red"), message))
+    print_text(errors, Text.assemble(("error: ", "bold red"), printable_lines(message)))
 
 
 def print_json(content: Mapping[str, Any]) -> None:
@@ -59,7 +60,7 @@ def _ended(error: BuilderError, as_json: bool) -> typer.Exit:
             print_error(fault)
         return typer.Exit(WRONG_INPUT)
     if isinstance(error, Cancelled) and error.code == "cancelled":
-        print_text(Console(stderr=True), Text(f"Interrupted. {error.hint or _NOTHING_LEFT}"))
+        print_text(Console(stderr=True), Text(printable_lines(f"Interrupted. {error.hint or _NOTHING_LEFT}")))
         return typer.Exit(CANCELLED)
     print_error(str(error))
     return typer.Exit(FAILED)

@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event, Lines, Listener
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.text import printable
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
@@ -79,6 +80,7 @@ class Rows:
 
     def take(self, event: Event) -> None:
         """Take what happened into account."""
+        event = replace(event, platform=printable(event.platform), text=printable(event.text))
         with self._lock:
             if event.state in ("pending", "unchanged"):
                 self._rows.append(_Row(event.image, event.platform, event.state))

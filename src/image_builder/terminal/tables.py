@@ -14,6 +14,10 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan_
     short,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.text import (
+    printable_data,
+    printable_lines,
+)
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -43,7 +47,7 @@ class Steps:
 
     def __call__(self, line: str) -> None:
         """Print one step. Its text is never taken for markup."""
-        print_text(self._console, Text(f"{time.monotonic() - self._begun:6.1f} s  {line}"))
+        print_text(self._console, Text(f"{time.monotonic() - self._begun:6.1f} s  {printable_lines(line)}"))
 
 
 def print_text(console: Console, text: Text) -> None:
@@ -56,6 +60,7 @@ def show_images(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
 
     Where a table would be wider than the terminal, the images stand below one another.
     """
+    images = printable_data(images)
     rows = [_cells(image) for image in images]
     unbounded = console.options.update(width=_WIDEST)
     console.print()
@@ -83,7 +88,7 @@ def show_images(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
 
 def show_plan(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
     """Print what would be done with each image of a planned result, why, and on which base images."""
-    for image in images:
+    for image in printable_data(images):
         heading, *lines = describe_image(image)
         word = STATES[image["state"]]
         print_text(
@@ -101,6 +106,7 @@ def show_plan(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
 
 def show_manifest(console: Console, found: Mapping[str, Any]) -> None:
     """Print what a registry holds for a reference (see the module ``registry_image_info``)."""
+    found = printable_data(found)
     annotations = dict(found["annotations"])
     console.print(Text(found["reference"], "bold"), soft_wrap=True)
     rows = [("digest", found["digest"]), ("type", found["media_type"])]
@@ -156,6 +162,7 @@ def _aligned(rows: Iterable[Sequence[str | Text]]) -> Text:
 
 def show_engine(console: Console, found: Mapping[str, Any]) -> None:
     """Print which engine was found and what it can do (see ``image-builder engine status --json``)."""
+    found = printable_data(found)
     rows = [
         ("engine", f"Docker Engine {found['version']}"),
         ("endpoint", found["docker_host"]),

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from ...errors import SourceError
+from ...text import printable
 from ..download import Body
 from ..workspace import unusable
 from .decompression import Readable, damaged
@@ -267,10 +268,9 @@ def _kind(member: tarfile.TarInfo) -> str:
 
 
 def _unsafe(what: str) -> SourceError:
-    what = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in what)
     return SourceError(
         "archive_unsafe",
-        f"The archive is refused: {what}.",
+        f"The archive is refused: {printable(what)}.",
         hint="Pack it anew from an ordinary folder, such as with: tar --create --directory FOLDER .",
     )
 
