@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional, Union
 
+from ..network import file_url
 from ..secret import Secret
 
 
@@ -43,6 +44,11 @@ class RemoteFile:
     username: Optional[str] = None
     password: Optional[Secret] = None
     checksum: Optional[str] = None
+
+    @property
+    def shown(self) -> str:
+        """The address without what may be a secret: all that people, and images, get of it."""
+        return file_url.shown(self.url)
 
 
 @dataclass(frozen=True)

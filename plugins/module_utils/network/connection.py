@@ -16,38 +16,45 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from ..errors import Cancelled
 from ..policy import Reach
-from .reach import allowed
+from .reach import Nearness, allowed, place_of
 
 _CONNECT_SECONDS = 10.0
+# The most bytes that come before an answer's body, those of 1xx answers among them. http.client bounds a line
+# and the number of headers, but neither how often "100 Continue" comes nor what the headers of it hold.
+_LONGEST_HEAD = 1 << 18
 
 #: Makes a connection, in place of one to the host of a URL. It raises ``OSError``.
 Dial = Callable[[], socket.socket]
+
+
+class Unending(Exception):
+    """An answer does not come to an end. The text, a clause, goes on after the server's name."""
 
 
 class Sockets:
     """The sockets of one client, which ``close`` ends from another thread.
 
     ``timeout`` (seconds) bounds each silence of a server, and the time that an answer takes: the whole of
-    it, or, without ``bounded_bodies``, what comes before its body.
+    it, or what comes before its body where that has ``body_seconds`` of its own.
     """
 
     def __init__(
-        self, reach: Reach, timeout: float, *, bounded_bodies: bool, dial: Optional[Dial] = None
+        self, timeout: float, *, body_seconds: Optional[float] = None, dial: Optional[Dial] = None
     ) -> None:
-        self.reach = reach
         self.dial = dial
         self.timeout = timeout
-        self.bounded_bodies = bounded_bodies
+        self.body_seconds = body_seconds
         self.closed = threading.Event()
-        #: Of the thread that asks: whether its connection was kept from before (``kept``), and whether
-        #: it leads to a server (``connected``).
+        #: Of the thread that asks: whether its connection was kept from before (``kept``), whether it
+        #: leads to a server (``connected``), and how near whoever answered is (``nearest``).
         self.here = threading.local()
         self._lock = threading.Lock()
         self._handles: set[socket.socket] = set()
 
-    def pools(self) -> Any:
-        """For ``PoolManager.pool_classes_by_scheme``: pools whose sockets come from here."""
-        return {"http": partial(_Pool, sockets=self), "https": partial(_TlsPool, sockets=self)}
+    def pools(self, reach: Reach) -> Any:
+        """For ``PoolManager.pool_classes_by_scheme``: pools whose sockets are ours, within ``reach``."""
+        own: dict[str, Any] = {"sockets": self, "reach": reach}
+        return {"http": partial(_Pool, **own), "https": partial(_TlsPool, **own)}
 
     def close(self) -> None:
         """Wake each thread that waits for a socket, and leave it to that thread to close it."""
@@ -75,20 +82,36 @@ class Sockets:
 
 
 class _Timed:
-    """What stands before classes of sockets: they receive until ``until`` (by the monotonic clock)."""
+    """What stands before classes of sockets: they receive until ``until`` (by the monotonic clock).
+
+    ``left`` is how many bytes may still come, ``None`` for any number. What comes too late is no silence
+    where ``paced``: the server had all the time that it may take.
+    """
 
     until: Optional[float] = None
+    paced = False
+    left: Optional[int] = None
 
     def recv_into(self, *args: Any) -> int:
+        received = self._receive(*args)
+        if self.left is not None:
+            self.left -= received
+            if self.left < 0:
+                raise Unending("sends headers without an end")
+        return received
+
+    def _receive(self, *args: Any) -> int:
         own: Any = self
         if self.until is None:
             return super().recv_into(*args)  # type: ignore[misc, no-any-return]
         silence, left = own.gettimeout(), self.until - time.monotonic()
-        if left <= 0:
-            raise socket.timeout("timed out")
-        own.settimeout(min(left, silence))
+        own.settimeout(min(max(left, 0.001), silence))
         try:
             return super().recv_into(*args)  # type: ignore[misc, no-any-return]
+        except socket.timeout:
+            if self.paced and time.monotonic() >= self.until:
+                raise Unending("takes too long to send it all") from None
+            raise
         finally:
             own.settimeout(silence)
 
@@ -107,9 +130,11 @@ class _Own:
     handle: Optional[socket.socket] = None
     sock: Any
 
-    def __init__(self, *args: Any, sockets: Sockets, **settings: Any) -> None:
+    def __init__(self, *args: Any, sockets: Sockets, reach: Reach, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self._sockets = sockets
+        self._reach = reach
+        self._nearest = Nearness.HERE
         self._answering = False
 
     def connect(self) -> None:
@@ -136,7 +161,7 @@ class _Own:
             self.handle = self._sockets.second_handle(made)
             return made
         failed: Optional[OSError] = None
-        for family, address in allowed(own._dns_host, own.port, self._sockets.reach):
+        for family, address in allowed(own._dns_host, own.port, self._reach):
             made = _Socket(family, socket.SOCK_STREAM)
             try:
                 for option in own.socket_options or ():
@@ -145,7 +170,8 @@ class _Own:
                 self.handle = self._sockets.second_handle(made)
                 made.connect(address)
                 # A proxy may answer before there is a connection to speak of.
-                made.until = until
+                made.until, made.left = until, _LONGEST_HEAD
+                self._nearest = place_of(address)
                 return made
             except BaseException as error:
                 made.close()
@@ -157,13 +183,16 @@ class _Own:
 
     def getresponse(self, *args: Any, **settings: Any) -> Any:
         sock, self._answering = self.sock, True
-        sock.until = time.monotonic() + self._sockets.timeout
+        self._sockets.here.nearest = self._nearest
+        sock.until, sock.left = time.monotonic() + self._sockets.timeout, _LONGEST_HEAD
+        sock.paced = False
         try:
             return super().getresponse(*args, **settings)  # type: ignore[misc]
         finally:
-            self._answering = False
-            if not self._sockets.bounded_bodies:
-                sock.until = None
+            self._answering, sock.left = False, None
+            if self._sockets.body_seconds is not None:
+                sock.paced = True
+                sock.until = time.monotonic() + self._sockets.body_seconds
 
     def close(self) -> None:
         super().close()  # type: ignore[misc]

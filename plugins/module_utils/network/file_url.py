@@ -41,6 +41,14 @@ def check_url(url: str) -> None:
         raise ValueError("after https:// or http:// comes a host, or a host and a port")
 
 
+def shown(url: str) -> str:
+    """A checked address as results, annotations, messages and logs have it.
+
+    What follows a ``?`` can be a token or a signature, and is left out.
+    """
+    return url.partition("?")[0]
+
+
 def local_path(url: str) -> str:
     """The path that a checked ``file`` URL names."""
     return unquote(url.partition("://")[2])

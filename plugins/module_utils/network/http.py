@@ -13,6 +13,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from typing import Any, BinaryIO, Callable, Optional, Union
 from urllib.parse import urljoin, urlsplit
 
@@ -23,10 +24,10 @@ from urllib3.util.ssl_match_hostname import CertificateError
 
 from ..errors import Cancelled
 from ..policy import Reach, everywhere
-from .connection import Dial, Sockets, TlsSocket
+from .connection import Dial, Sockets, TlsSocket, Unending
 from .failure import Failure
 from .proxy import Proxy, proxy_for
-from .reach import FORBIDDEN_HINT, AddressForbidden, require
+from .reach import FORBIDDEN_HINT, AddressForbidden, Nearness, nearness_of, no_nearer, require
 from .tls import SYSTEM, Tls, UnusableFile, new_context
 
 _MOST_REDIRECTS = 10
@@ -35,7 +36,15 @@ _CHUNK, _LONGEST_IGNORED = 1 << 16, 1 << 20
 # What OpenSSL's versions call plain HTTP where TLS was expected.
 _NOT_TLS = frozenset(("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"))
 # Of a request; a port that is no port is an ``OverflowError``.
-_FAILURES = (AddressForbidden, OSError, ValueError, OverflowError, HTTPError, http.client.HTTPException)
+_FAILURES = (
+    AddressForbidden,
+    Unending,
+    OSError,
+    ValueError,
+    OverflowError,
+    HTTPError,
+    http.client.HTTPException,
+)
 
 #: What a request carries; a file, read from its start, needs a Content-Length.
 Carried = Union[bytes, BinaryIO]
@@ -50,7 +59,7 @@ urllib3.disable_warnings(InsecureRequestWarning)
 class HttpClient:
     """Requests to servers, over connections that are kept; may be used by several threads.
 
-    ``timeout`` and ``bounded_bodies`` are those of ``Sockets``. Proxies come from the environment (see
+    ``timeout`` and ``body_seconds`` are those of ``Sockets``. Proxies come from the environment (see
     ``proxy_for``). With ``dial`` all requests go to where it leads.
 
     ``reach`` is asked for each address of a host when a connection to it is made, after redirects too,
@@ -65,12 +74,12 @@ class HttpClient:
         self,
         *,
         timeout: float = 30.0,
-        bounded_bodies: bool = True,
+        body_seconds: Optional[float] = None,
         reach: Reach = everywhere,
         dial: Optional[Dial] = None,
     ) -> None:
         self._reach = reach
-        self._sockets = Sockets(reach, timeout, bounded_bodies=bounded_bodies, dial=dial)
+        self._sockets = Sockets(timeout, body_seconds=body_seconds, dial=dial)
         self._lock = threading.Lock()
         self._managers: dict[tuple[Tls, Optional[Proxy]], urllib3.PoolManager] = {}
         self._plain: set[str] = set()
@@ -114,8 +123,9 @@ class HttpClient:
     ) -> Iterator[Answer]:
         """The answer to one request, as a context manager; redirects are followed where ``onward`` is given.
 
-        An Authorization header does not follow to another server. Raises ``Failure``, whose ``__cause__``
-        is what urllib3 met with, also from ``Answer.read``.
+        An Authorization header does not follow to another server, and no server leads to one that is
+        nearer to this machine. Raises ``Failure``, whose ``__cause__`` is what urllib3 met with, also from
+        ``Answer.read``.
         """
         for _ in range(_MOST_REDIRECTS + 1):
             with closing(self._ask(method, url, headers, body, tls)) as answer:
@@ -131,6 +141,7 @@ class HttpClient:
                 following = urljoin(answer.url, location).partition("#")[0]
                 if _server(following) != _server(answer.url):
                     tls = onward(answer.url, following)
+                    tls = replace(tls, nearest=min(tls.nearest, answer.nearest))
                     headers = {name: text for name, text in headers.items() if name != "Authorization"}
             except ValueError as error:
                 raise _redirects(url, str(error)) from None
@@ -168,7 +179,11 @@ class HttpClient:
             else:
                 if plain:
                     self._plain.add(host)
-                return Answer(self, self._sockets, base + target, response)
+                given = Answer(self, self._sockets, base + target, response)
+                # Through a proxy nobody knows who answered: what the name means here stands for it.
+                proxied = manager.proxy is not None
+                given.nearest = nearness_of(_name(base)) if proxied else here.nearest
+                return given
             plain = tls.may_be_plain and base.startswith("https:") and _knows_no_tls(cause, host)
             if not plain:
                 raise self.explain(base, cause, connected=here.connected) from cause
@@ -180,6 +195,8 @@ class HttpClient:
         host, cause = _server(url)[1], _cause(error)
         if isinstance(cause, AddressForbidden):
             return Failure("forbidden", str(cause), hint=FORBIDDEN_HINT)
+        if isinstance(cause, Unending):
+            return Failure("too_long", f"{host} {cause}")
         if isinstance(cause, (ssl.SSLCertVerificationError, CertificateError)):
             why = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or cause
             return Failure("certificate", f"the certificate of {host} is not trusted: {why}")
@@ -204,7 +221,7 @@ class HttpClient:
         try:
             proxy = proxy_for(scheme, host)
             if proxy is not None:
-                require(urlsplit(base).hostname or "", 0, self._reach)
+                require(_name(base), 0, no_nearer(self._reach, tls.nearest))
             with self._lock:
                 if (tls, proxy) not in self._managers:
                     self._managers[tls, proxy] = self._new_manager(tls, proxy)
@@ -232,12 +249,19 @@ class HttpClient:
         else:
             url = f"http://{proxy.address}"
             manager = urllib3.ProxyManager(url, proxy_headers=proxy.headers, **settings)
-        manager.pool_classes_by_scheme = self._sockets.pools()
+        # The proxy itself may be nearer: it is this machine's settings that name it.
+        reach = no_nearer(self._reach, tls.nearest) if proxy is None else self._reach
+        manager.pool_classes_by_scheme = self._sockets.pools(reach)
         return manager
 
 
 class Answer:
-    """A server's answer, whose body is read as it comes. ``url`` is where it came from."""
+    """A server's answer, whose body is read as it comes.
+
+    ``url`` is where it came from, ``nearest`` how near to this machine that is.
+    """
+
+    nearest = Nearness.HERE
 
     def __init__(self, client: HttpClient, sockets: Sockets, url: str, response: Any) -> None:
         self.url = url
@@ -283,6 +307,11 @@ def _server(url: str) -> tuple[str, str]:
     """The scheme and ``host[:port]`` of an address."""
     parts = urlsplit(url)
     return parts.scheme, parts.netloc
+
+
+def _name(url: str) -> str:
+    """The host of an address, without its port."""
+    return urlsplit(url).hostname or ""
 
 
 def _redirects(url: str, where: str) -> Failure:

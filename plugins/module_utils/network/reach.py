@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from enum import IntEnum
 from typing import Any
 
 from ..errors import SourceError
@@ -14,11 +15,56 @@ from ..policy import Address, Reach, everywhere
 FORBIDDEN_HINT = "Name another server, or ask those who run this machine to allow it."
 
 
+# Addresses of IPv6 that stand for one of IPv4, which are their last 32 bits: RFC 6052.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class Nearness(IntEnum):
+    """How near an address is to this machine: what is further away must not lead to what is nearer."""
+
+    PUBLIC = 0
+    PRIVATE = 1
+    #: This machine, and what only its own link knows, such as the metadata service of a cloud.
+    HERE = 2
+
+
 class AddressForbidden(Exception):
     """A host may not be connected to. The text, a clause, keeps its addresses from who asks."""
 
     def __init__(self, host: str) -> None:
         super().__init__(f"{host} may not be reached from here")
+
+
+def nearness(address: Address) -> Nearness:
+    """How near ``address`` is."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else address.sixtofour
+        if inner is not None:
+            return nearness(inner)
+    if address.is_loopback or address.is_link_local or address.is_unspecified:
+        return Nearness.HERE
+    local = getattr(address, "is_site_local", False)
+    return Nearness.PUBLIC if address.is_global and not local else Nearness.PRIVATE
+
+
+def nearness_of(host: str) -> Nearness:
+    """How near the farthest address of ``host`` is; ``PUBLIC`` for a name that cannot be resolved."""
+    try:
+        return min(nearness(address) for _, _, address in _resolved(host, 0))
+    except (OSError, UnicodeError, ValueError):
+        return Nearness.PUBLIC
+
+
+def no_nearer(reach: Reach, nearest: Nearness) -> Reach:
+    """``reach`` without the addresses that are nearer than ``nearest``."""
+    if nearest is Nearness.HERE:
+        return reach
+    return lambda address: nearness(address) <= nearest and reach(address)
+
+
+def place_of(socket_address: Any) -> Nearness:
+    """How near the address of a connected socket of IPv4 or IPv6 is."""
+    return nearness(_address(str(socket_address[0])))
 
 
 def allowed(host: str, port: int, reach: Reach) -> list[tuple[socket.AddressFamily, Any]]:

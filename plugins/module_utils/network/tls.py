@@ -8,25 +8,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
+from .reach import Nearness
+
 if TYPE_CHECKING:
     import ssl
 
 
 @dataclass(frozen=True)
 class Tls:
-    """What is trusted besides the system's CAs.
+    """What is trusted of a server: certificates besides those of the system's CAs, and addresses.
 
     ``certificates`` are folders as ``/etc/docker/certs.d/HOST`` is one: ``*.crt`` for CAs, ``*.cert`` with
     ``*.key`` for the client. ``keys`` is one as ``DOCKER_CERT_PATH`` names for an engine: ``ca.pem`` for the
     only CA, ``cert.pem`` with ``key.pem`` for the client. Each file may be missing.
 
     For an ``insecure`` server the certificate is not checked, and plain HTTP is spoken where a registry
-    knows no TLS.
+    knows no TLS. No address is used that is nearer than ``nearest``.
     """
 
     certificates: tuple[str, ...] = ()
     insecure: bool = False
     keys: str = ""
+    nearest: Nearness = Nearness.HERE
 
     @property
     def may_be_plain(self) -> bool:

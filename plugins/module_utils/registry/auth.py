@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Optional
 from urllib.parse import urlencode
 
 from ..network.failure import Failure
+from ..secret import Secret
 from .credentials import Credentials, Login
 from .hosts import Endpoint
-from .transport import Response, Transport
+from .transport import Place, Response, Transport
 
 if TYPE_CHECKING:
     from ..network.http import Carried
@@ -51,28 +52,30 @@ class Authorizer:
         self._transport = transport
         self._credentials = credentials
         self._headers: dict[tuple[Endpoint, str], str] = {}
+        self._tokens: set[str] = set()
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """What was given out so far, passwords and tokens, to keep it out of messages."""
+        return (*self._credentials.secrets, *map(Secret, tuple(self._tokens)))
 
     def send(
         self,
-        endpoint: Endpoint,
+        place: Place,
         method: str,
-        location: str,
         scope: str,
         headers: Mapping[str, str],
         body: Carried = b"",
     ) -> Response:
         """One answer, after a login where the endpoint itself asks for one. Raises ``Failure``.
 
-        ``location`` is a path there, or an address that an answer named: another server gets no login.
         ``scope`` is asked for where a challenge names none.
         """
-        found, target = self._transport.locate(endpoint, location)
-        if found != endpoint:
-            return self._transport.send(found, method, target, headers, body)
+        endpoint = place.endpoint
 
         def send(header: Optional[str]) -> Response:
             given = {**headers, "Authorization": header} if header else headers
-            return self._transport.send(endpoint, method, target, given, body)
+            return self._transport.send(place, method, given, body)
 
         response = send(self._headers.get((endpoint, scope)))
         if response.status != 401 or response.endpoint != endpoint:
@@ -97,28 +100,30 @@ class Authorizer:
         wanted = challenges(challenged.headers.get_all("WWW-Authenticate") or ())
         login = self._login(endpoint)
         if "bearer" in wanted:
-            return f"Bearer {self._token(endpoint, wanted['bearer'], scope, login)}"
+            return f"Bearer {self._token(challenged, wanted['bearer'], scope, login)}"
         if "basic" in wanted and login is not None and not login.is_identity_token:
             return f"Basic {login.basic}"
         raise _unauthorized(endpoint, login)
 
-    def _token(self, endpoint: Endpoint, asked: dict[str, str], scope: str, login: Optional[Login]) -> str:
-        realm = asked.get("realm", "")
+    def _token(self, challenged: Response, asked: dict[str, str], scope: str, login: Optional[Login]) -> str:
+        endpoint, realm = challenged.endpoint, asked.get("realm", "")
         if "://" not in realm:
             raise Failure("registry_error", f"{endpoint.host} names no token service to log in at")
-        service, target = self._transport.locate(endpoint, realm)
+        service = self._transport.locate(challenged, realm)
         query = {"service": asked["service"]} if "service" in asked else {}
         query["scope"] = asked.get("scope") or scope
         headers = {"Accept": "application/json"}
         if login is not None and login.is_identity_token:
             query.update(grant_type="refresh_token", client_id=_CLIENT, refresh_token=login.password.reveal())
             headers["Content-Type"] = "application/x-www-form-urlencoded"
-            response = self._transport.send(service, "POST", target, headers, urlencode(query).encode())
+            # What it carries is the login: it goes to this service alone.
+            carried = urlencode(query).encode()
+            response = self._transport.send(service, "POST", headers, carried, follow=False)
         else:
             if login is not None:
                 headers["Authorization"] = f"Basic {login.basic}"
-            target += ("&" if "?" in target else "?") + urlencode(query)
-            response = self._transport.send(service, "GET", target, headers)
+            target = service.target + ("&" if "?" in service.target else "?") + urlencode(query)
+            response = self._transport.send(Place(service.endpoint, target), "GET", headers)
         # OAuth2 says 400 (invalid_grant) of a refresh token that is no longer good: RFC 6749, 5.2.
         if response.status in (401, 403) or (response.status == 400 and "refresh_token" in query):
             raise _unauthorized(endpoint, login)
@@ -126,10 +131,12 @@ class Authorizer:
         if token is None:
             raise Failure(
                 "registry_error",
-                f"the token service {service.host} of {endpoint.host} answered {response.status}, no token",
+                f"the token service {service.endpoint.host} of {endpoint.host} gave no token, "
+                f"but status {response.status}",
                 hint="Look into the settings of the registry's token service.",
                 status=response.status,
             )
+        self._tokens.add(token)
         return token
 
 

@@ -6,9 +6,8 @@ What is asked of them is in ``read``, ``push`` and ``delete``. Source: OCI distr
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Callable, Optional, TypeVar
 
@@ -17,17 +16,18 @@ from ..network.failure import Failure
 from ..oci.reference import Reference
 from ..policy import Reach, everywhere
 from ..retry import Patience, patiently
-from ..secret import redact
-from ..text import printable
+from ..secret import Secret, redact
 from .auth import Authorizer
 from .credentials import Credentials
 from .hosts import Endpoint, RegistryHosts
-from .transport import Response, Transport
+from .transport import Place, Response, Transport
+from .words import words
 
 if TYPE_CHECKING:
     from ..network.http import Carried
 
-_LONGEST_DETAIL = 200
+# What one operation, such as reading an index with what it lists, may ask for and read (in bytes).
+_MOST_REQUESTS, _MOST_BYTES = 256, 64 << 20
 # A name that does not resolve and a refused connection are mostly a typing error.
 _CONNECT_RETRY_SECONDS = 3.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 16.0
@@ -109,14 +109,17 @@ class Registry:
         endpoints = self._endpoints[reference.registry]
         failures: list[Failure] = []
         for endpoint in endpoints if mirrors else endpoints[-1:]:
-            repository = Repository(
-                endpoint, reference.repository, actions, self._authorizer, self._credentials
-            )
             try:
-                return self._patiently(partial(call, repository), 0.0 if endpoint.mirror else self._retry_for)
+                return self._patiently(
+                    partial(self._once, endpoint, reference.repository, actions, call),
+                    0.0 if endpoint.mirror else self._retry_for,
+                )
             except Failure as failure:
                 failures.append(failure)
-        raise _error(f"{doing} {reference.familiar}", failures)
+        raise _error(f"{doing} {reference.familiar}", failures, self._authorizer.secrets)
+
+    def _once(self, endpoint: Endpoint, name: str, actions: str, call: Callable[[Repository], _T]) -> _T:
+        return call(Repository(endpoint, name, actions, self._transport, self._authorizer))
 
     def _patiently(self, call: Callable[[], _T], retry_for: float) -> _T:
         """``call()``, again after growing pauses while it fails temporarily, for ``retry_for`` seconds.
@@ -133,15 +136,37 @@ class Registry:
         return patiently(call, Failure, pause, wait=self._transport.http.wait)
 
 
+class _Budget:
+    """What is left of the requests and the bytes of one operation."""
+
+    def __init__(self) -> None:
+        self._requests, self._bytes = _MOST_REQUESTS, _MOST_BYTES
+
+    def spend(self, host: str, *, requests: int = 0, received: int = 0) -> None:
+        """Count what was asked or read. Raises ``Failure`` where it is more than there was left."""
+        self._requests -= requests
+        self._bytes -= received
+        if self._requests < 0 or self._bytes < 0:
+            raise Failure(
+                "registry_error",
+                f"{host} needs more than {_MOST_REQUESTS} requests or {_MOST_BYTES >> 20} MiB to tell it",
+                hint="Look at what the registry holds under this name.",
+            )
+
+
 @dataclass(frozen=True)
 class Repository:
-    """A repository, by its ``name``, at one of the endpoints of its registry, to do ``actions`` there."""
+    """A repository, by its ``name``, at one of the endpoints of its registry, to do ``actions`` there.
+
+    It serves one try of an operation, which may ask for so much and no more.
+    """
 
     endpoint: Endpoint
     name: str
     actions: str
+    _transport: Transport
     _authorizer: Authorizer
-    _credentials: Credentials
+    _budget: _Budget = field(default_factory=_Budget, compare=False)
 
     def send(
         self,
@@ -154,13 +179,42 @@ class Repository:
     ) -> Response:
         """The answer to one request. Raises ``Failure``.
 
-        ``tail`` follows the repository's name, such as ``manifests/latest``, or is an address that an
-        answer named. Statuses of 300 and more are failures, except those in ``passing``.
+        ``tail`` follows the repository's name, such as ``manifests/latest``. Statuses of 300 and more are
+        failures, except those in ``passing``.
         """
-        named = tail.startswith("/") or "://" in tail
-        location = tail if named else f"{self.endpoint.path}/{self.name}/{tail}"
-        scope = f"repository:{self.name}:{self.actions}"
-        response = self._authorizer.send(self.endpoint, method, location, scope, headers or {}, body)
+        place = Place(self.endpoint, f"{self.endpoint.path}/{self.name}/{tail}")
+        return self._send(place, method, headers or {}, body, passing)
+
+    def lead(self, answer: Response, location: str) -> Place:
+        """Where the address ``location`` in an ``answer`` leads. Raises ``Failure``."""
+        return self._transport.locate(answer, location)
+
+    def send_to(
+        self,
+        method: str,
+        place: Place,
+        *,
+        headers: Optional[Mapping[str, str]] = None,
+        body: Carried = b"",
+    ) -> Response:
+        """The answer to one request for what an answer led to; another server gets no login."""
+        return self._send(place, method, headers or {}, body, ())
+
+    def _send(
+        self,
+        place: Place,
+        method: str,
+        headers: Mapping[str, str],
+        body: Carried,
+        passing: Collection[int],
+    ) -> Response:
+        self._budget.spend(place.endpoint.host, requests=1)
+        if place.endpoint == self.endpoint:
+            scope = f"repository:{self.name}:{self.actions}"
+            response = self._authorizer.send(place, method, scope, headers, body)
+        else:
+            response = self._transport.send(place, method, headers, body)
+        self._budget.spend(place.endpoint.host, received=len(response.body))
         if response.status < 300 or response.status in passing:
             return response
         raise self._refusal(response)
@@ -171,34 +225,25 @@ class Repository:
         if status == 404:
             what, hint = f"{host} has no such image", "Check its name and tag."
             return Failure("manifest_unknown", what, hint, status)
-        detail = redact(_detail(response.body), self._credentials.secrets)
+        detail = words(response.body, self._authorizer.secrets)
         if status in (401, 403):
             hint = f"Check that the account may do this on {host}, or that the repository exists."
             return Failure("registry_denied", f"{host} does not allow it{detail}", hint, status)
         return Failure("registry_error", f"{host} answered {status}{detail}", status=status)
 
 
-def _error(doing: str, failures: Sequence[Failure]) -> RegistryError:
+def _error(doing: str, failures: Sequence[Failure], secrets: Iterable[Secret]) -> RegistryError:
     """The user's error: that of the registry itself, the last, and what its mirrors said before."""
     *before, failure = failures
-    mirrors = "".join(f" (its mirror before: {other.what})" for other in before)
+    # A registry names hosts too, and so could tell something by their names.
+    what = redact(failure.what + "".join(f" (its mirror before: {other.what})" for other in before), secrets)
     hint = failure.hint
     if failure.code == "unreachable" and any(other.code == "manifest_unknown" for other in before):
         hint = "Check the image's name and tag; where its registry is out of reach, the mirror must hold it."
     return RegistryError(
         _CODES.get(failure.code, failure.code),
-        f"Cannot {doing}: {failure.what}{mirrors}.",
+        f"Cannot {doing}: {what}.",
         hint=hint,
         status=failure.status,
         retryable=failure.pause is not None,
     )
-
-
-def _detail(body: bytes) -> str:
-    """The registry's own words, such as ``: denied: you may not``, or nothing."""
-    try:
-        message = json.loads(body)["errors"][0]["message"]
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
-        return ""
-    words = printable(str(message)[:_LONGEST_DETAIL])
-    return f": {words}" if words else ""

@@ -12,10 +12,11 @@ import ipaddress
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Optional, Union
 from urllib.parse import urlsplit
 
+from ..network.reach import Nearness
 from ..oci.reference import DOCKER_HUB
 
 CERTIFICATES_FOLDER = "/etc/docker/certs.d"
@@ -33,7 +34,8 @@ class Endpoint:
     ``scheme`` is ``https`` or ``http``, ``host`` is ``host[:port]``, ``path`` the API's root.
     On an ``insecure`` endpoint the certificate is not checked, and plain HTTP is spoken
     where the server knows no TLS. ``certificates`` are folders in the layout of
-    ``/etc/docker/certs.d/HOST``: ``*.crt`` for CAs, ``*.cert`` with ``*.key`` for the client.
+    ``/etc/docker/certs.d/HOST``: ``*.crt`` for CAs, ``*.cert`` with ``*.key`` for the client. No address
+    of it is used that is nearer than ``nearest``.
     """
 
     scheme: str
@@ -42,6 +44,7 @@ class Endpoint:
     insecure: bool = False
     certificates: tuple[str, ...] = ()
     mirror: bool = False
+    nearest: Nearness = field(default=Nearness.HERE, compare=False)
 
     @property
     def url(self) -> str:
@@ -93,18 +96,16 @@ class RegistryHosts:
     def elsewhere(self, origin: Endpoint, scheme: str, host: str) -> Optional[Endpoint]:
         """Another host that ``origin`` leads to (a redirect, a token service), ``None`` for a forbidden one.
 
-        The CAs trusted for ``origin`` are trusted there too, as the engine does. From HTTPS
-        nothing leads to plain HTTP, except on insecure hosts.
+        The CAs trusted for ``origin`` are trusted there too, as the engine does. That ``origin`` is insecure
+        tells nothing of another host: plain HTTP is spoken only where the settings call that one insecure,
+        and never where ``origin``, whose ``scheme`` is the one spoken, answered by HTTPS.
         """
         insecure = self.is_insecure(host)
-        if scheme == "http" and origin.scheme == "https" and not (insecure or origin.insecure):
+        if scheme == "http" and (origin.scheme == "https" or not insecure):
             return None
-        return replace(
-            origin,
-            scheme=scheme,
-            host=host,
-            insecure=insecure or origin.insecure,
-            certificates=(*origin.certificates, *self._certificates(host)),
+        certificates = (*origin.certificates, *self._certificates(host))
+        return Endpoint(
+            scheme, host, origin.path, insecure=insecure, certificates=certificates, nearest=origin.nearest
         )
 
     def is_insecure(self, host: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import Optional
 from urllib.parse import urlencode
 
@@ -45,11 +46,13 @@ def push_blob(
         location = begun.headers.get("Location", "")
         if not location:
             raise Failure("registry_error", f"{begun.endpoint.host} does not say where to upload to")
-        location += ("&" if "?" in location else "?") + urlencode({"digest": digest})
+        place = repository.lead(begun, location)
+        signed = ("&" if "?" in place.target else "?") + urlencode({"digest": digest})
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
-            repository.send("PUT", location, headers=headers, body=file)
+            place = replace(place, target=place.target + signed)
+            repository.send_to("PUT", place, headers=headers, body=file)
 
     registry.ask("push to", reference, push, actions=_ACTIONS)
 
@@ -83,4 +86,4 @@ def _check_push(repository: Repository) -> None:
     # Where the upload cannot be cancelled the registry forgets it by itself.
     with suppress(Failure):
         if location:
-            repository.send("DELETE", location)
+            repository.send_to("DELETE", repository.lead(response, location))

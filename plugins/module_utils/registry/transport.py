@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
@@ -34,12 +33,24 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Response:
-    """An answer below 500. ``endpoint`` is who gave it: another than was asked after a redirect."""
+    """An answer below 500. ``endpoint`` is who gave it: another than was asked after a redirect.
+
+    ``speaker`` is the same, with the scheme that was spoken, and as near as it turned out to be.
+    """
 
     status: int
     headers: HTTPHeaderDict
     body: bytes
     endpoint: Endpoint
+    speaker: Endpoint
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a request goes: ``target``, a path with its query, at an ``endpoint``."""
+
+    endpoint: Endpoint
+    target: str
 
 
 class Transport:
@@ -54,46 +65,52 @@ class Transport:
 
     def send(
         self,
-        endpoint: Endpoint,
+        place: Place,
         method: str,
-        target: str,
         headers: Mapping[str, str],
         body: Carried = b"",
+        *,
+        follow: bool = True,
     ) -> Response:
-        """One request for ``target`` (a path, with its query), redirects followed.
+        """One request; redirects are followed unless ``follow`` says otherwise.
 
         An Authorization header never follows to another host. Raises ``Failure`` also for
         429 and 5xx.
         """
-        answering = endpoint
+        answering = place.endpoint
 
-        def onward(_: str, url: str) -> Tls:
+        def onward(current: str, url: str) -> Tls:
             nonlocal answering
-            answering = self._elsewhere(answering, url)
+            answering = self._elsewhere(replace(answering, scheme=urlsplit(current).scheme), url)
             return _tls(answering)
 
-        url = f"{endpoint.scheme}://{endpoint.host}{target}"
+        url = f"{answering.scheme}://{answering.host}{place.target}"
+        request = self.http.request(method, url, headers, body, _tls(answering), onward if follow else None)
         try:
-            with self.http.request(method, url, headers, body, _tls(endpoint), onward) as answer:
+            with request as answer:
                 content = answer.read_all(LONGEST_BODY)
         except Failure as failure:
             failure.hint = failure.hint or _HINTS.get(failure.code, "").format(host=answering.host)
             raise
-        return _checked(Response(answer.status, answer.headers, content, answering))
+        nearest = min(answering.nearest, answer.nearest)
+        speaker = replace(answering, scheme=urlsplit(answer.url).scheme, nearest=nearest)
+        return _checked(Response(answer.status, answer.headers, content, answering, speaker))
 
-    def locate(self, origin: Endpoint, location: str) -> tuple[Endpoint, str]:
-        """The endpoint that an address in an answer of ``origin`` names, and path and query there.
+    def locate(self, response: Response, location: str) -> Place:
+        """Where an address in a ``response`` leads: to its own endpoint where it names the same server.
 
-        It is ``origin`` for an address on the same server. Raises ``Failure`` for one that cannot be used.
+        Raises ``Failure`` for an address that cannot be used.
         """
-        here = self.http.base(origin.scheme, origin.host, _tls(origin))
-        with suppress(ValueError):
+        speaker = response.speaker
+        here = f"{speaker.scheme}://{speaker.host}"
+        try:
             url = urljoin(f"{here}/", location)
             parts = urlsplit(url)
             near = f"{parts.scheme}://{parts.netloc}" == here
-            found = origin if near else self._elsewhere(origin, url)
-            return found, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        raise Failure("registry_error", f"{origin.host} leads {_UNUSABLE}")
+            found = response.endpoint if near else self._elsewhere(speaker, url)
+        except ValueError as error:
+            raise Failure("registry_error", f"{speaker.host} leads {error}") from None
+        return Place(found, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
 
     def _elsewhere(self, origin: Endpoint, url: str) -> Endpoint:
         """The endpoint of another server that ``origin`` leads to. Raises ``ValueError``."""
@@ -106,7 +123,7 @@ class Transport:
 
 
 def _tls(endpoint: Endpoint) -> Tls:
-    return Tls(endpoint.certificates, endpoint.insecure)
+    return Tls(endpoint.certificates, endpoint.insecure, nearest=endpoint.nearest)
 
 
 def _checked(response: Response) -> Response:

@@ -32,6 +32,10 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 4.0
 _TRIES = 5
 _KEEP_TRYING_SECONDS = 600.0
 _LONGEST_ASKED_PAUSE = 60.0
+# How long a file may take to come, an archive and one that is read into memory.
+_LONGEST_SECONDS, _SMALL_FILE_SECONDS = 3600.0, 120.0
+# What may follow where the reader has seen enough, behind an archive's end: padding.
+_MOST_BEHIND = 64 << 20
 _TOKEN_USERNAME = "oauth2"
 _ACCESS_HINT = "Check the address, and 'username' and 'password', which may be a token."
 _CODES = {"certificate": "certificate_not_trusted", "forbidden": "address_forbidden"}
@@ -69,15 +73,22 @@ class Body:
     def finish(self) -> str:
         """Read the rest and return the digest of the whole, as ``sha256:...``.
 
-        Raises ``SourceError`` ``checksum_mismatch`` where the document wants another.
+        Raises ``SourceError``: ``checksum_mismatch`` where the document wants another, ``source_too_large``
+        where the rest does not come to an end.
         """
+        read = self.size
         while self.read(1 << 16):
-            pass
+            if self.size - read > _MOST_BEHIND:
+                raise SourceError(
+                    "source_too_large",
+                    f"{self._file.shown} goes on for more than {_MOST_BEHIND >> 20} MiB behind its end.",
+                    hint="Give an archive that ends where its last file does.",
+                )
         digest = f"sha256:{self._digest.hexdigest()}"
         if self._file.checksum not in (None, digest):
             raise SourceError(
                 "checksum_mismatch",
-                f"{self._file.url} has the digest {digest}, not {self._file.checksum}.",
+                f"{self._file.shown} has the digest {digest}, not {self._file.checksum}.",
                 hint="It was changed or damaged; correct 'checksum' if you trust the new file.",
             )
         return digest
@@ -100,8 +111,10 @@ def patiently(call: Callable[[], _T], listener: Listener) -> _T:
 
 
 @contextmanager
-def opened(file: RemoteFile, reach: Reach = everywhere) -> Iterator[Body]:
+def opened(file: RemoteFile, reach: Reach = everywhere, seconds: float = _LONGEST_SECONDS) -> Iterator[Body]:
     """The content of ``file``, as a context manager. ``reach`` says which addresses may be connected to.
+
+    All of it has to come within ``seconds``, however steadily it trickles in.
 
     Raises ``SourceError``: ``source_unreachable`` (``retryable`` where it may pass),
     ``source_unauthorized``, ``source_not_found``, ``certificate_not_trusted`` and ``address_forbidden``.
@@ -119,13 +132,13 @@ def opened(file: RemoteFile, reach: Reach = everywhere) -> Iterator[Body]:
         headers["Authorization"] = f"Basic {base64.b64encode(account.encode()).decode()}"
     try:
         with (
-            HttpClient(bounded_bodies=False, reach=reach) as client,
+            HttpClient(body_seconds=seconds, reach=reach) as client,
             client.request("GET", file.url, headers, onward=_onward) as answer,
         ):
             _check(answer, file)
             yield Body(answer, file)
     except Failure as error:
-        raise _explained(error, file.url) from None
+        raise _explained(error, file.shown) from None
 
 
 def _local(file: RemoteFile) -> BinaryIO:
@@ -165,7 +178,7 @@ def _check(answer: Answer, file: RemoteFile) -> None:
     if status == 200:
         return
     words = reason(status)
-    what = f"{file.url} cannot be fetched: the server answered {status}{f' ({words})' if words else ''}."
+    what = f"{file.shown} cannot be fetched: the server answered {status}{f' ({words})' if words else ''}."
     if status in (401, 403, 407):
         raise SourceError("source_unauthorized", what, hint=_ACCESS_HINT)
     if status in (404, 410):
@@ -180,7 +193,9 @@ def _explained(error: Failure, url: str) -> SourceError:
     if error.pause is not None or error.code == "tls":  # a server may break off while TLS begins
         return Unavailable(what, "Check the address and the network.")
     hint = error.hint
-    if error.code == "certificate":
+    if error.code == "too_long":
+        hint = "Look at what the server does, or give the file from another place."
+    elif error.code == "certificate":
         hint = "Add its CA to the system's, or name a file of CAs in SSL_CERT_FILE."
     elif error.code == "redirect":
         hint = f"Give the address where {urlsplit(url).path.rpartition('/')[2] or url} really is."
@@ -198,24 +213,24 @@ def fetch_text(
     """The whole of a small file, and its digest; with more than ``most`` bytes it is an error."""
 
     def once() -> tuple[bytes, str]:
-        with opened(file, reach) as body:
+        with opened(file, reach, _SMALL_FILE_SECONDS) as body:
             content = bytearray()
             while chunk := body.read(1 << 16):
                 content += chunk
                 if len(content) > most:
                     raise SourceError(
                         "source_too_large",
-                        f"{file.url} is longer than {most >> 20} MiB.",
+                        f"{file.shown} is longer than {most >> 20} MiB.",
                         hint="Give the address of the plain file itself.",
                     )
             return bytes(content), body.finish()
 
-    listener.line(f"fetching {file.url}")
+    listener.line(f"fetching {file.shown}")
     return patiently(once, listener)
 
 
 def login_warning(file: RemoteFile) -> tuple[str, ...]:
     """What the user should know of a login that nothing asks for."""
     if file.url.startswith("file:") and file.password is not None:
-        return (f"'username' and 'password' serve https and http only, not {file.url}.",)
+        return (f"'username' and 'password' serve https and http only, not {file.shown}.",)
     return ()

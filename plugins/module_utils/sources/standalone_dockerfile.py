@@ -36,7 +36,7 @@ def identify(source: StandaloneDockerfile, listener: Listener, policy: Policy) -
     repo = source.context
     if not isinstance(repo, GitRepo):
         text, digest = fetch_text(source.file, LONGEST_DOCKERFILE, listener, policy.reach)
-        return Identity(digest, url=source.file.url, name=source.file.url, text=text)
+        return Identity(digest, url=source.file.shown, name=source.file.shown, text=text)
     found = resolve(repo, listener, policy)
     if found is None:
         return None
@@ -68,7 +68,7 @@ def fetch(
         text, revision = identity.text, identity.revision
     else:
         text, revision = fetch_text(source.file, LONGEST_DOCKERFILE, listener, policy.reach)
-    committed_at, url = 0, source.file.url
+    committed_at, url = 0, source.file.shown
     warnings = login_warning(source.file)
     if isinstance(source.context, GitRepo):
         repo = source.context

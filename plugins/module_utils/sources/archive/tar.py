@@ -50,12 +50,12 @@ def fetch(
             newest = unpack(content, body, workspace.context)
             return body.finish(), newest
 
-    listener.line(f"fetching {source.file.url}")
+    listener.line(f"fetching {source.file.shown}")
     digest, newest = patiently(once, listener)
     image = False
     try:
         dockerfile, warnings = _dockerfile(source, workspace)
-        context = find_context(workspace, source.workdir, source.file.url, _KIND)
+        context = find_context(workspace, source.workdir, source.file.shown, _KIND)
     except SourceError as error:
         image = error.code == "no_dockerfile" and holds_image(workspace.context)
         if not image:
@@ -67,7 +67,7 @@ def fetch(
         dockerfile=dockerfile,
         revision=digest,
         committed_at=newest,
-        url=source.file.url,
+        url=source.file.shown,
         warnings=(*login_warning(source.file), *warnings),
         image=image,
     )
@@ -80,7 +80,7 @@ def holds_image(folder: str) -> bool:
 
 
 def _dockerfile(source: Archive, workspace: Workspace) -> tuple[str, tuple[str, ...]]:
-    where = source.file.url
+    where = source.file.shown
     try:
         return find_dockerfile(workspace, source.dockerfile, source.workdir, where, _KIND)
     except SourceError as error:

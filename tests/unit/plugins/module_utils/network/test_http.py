@@ -82,6 +82,44 @@ def test_an_answer_that_trickles_in_ends_by_its_deadline(start: bytes, drop: byt
         fetch(client, url)
 
 
+@pytest.mark.parametrize(
+    "drop",
+    [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n" + b"X: yyyyyyy\r\n" * 90 + b"\r\n"],
+    ids=["continue", "with headers"],
+)
+def test_endless_1xx_answers_end_by_their_bytes(drop: bytes) -> None:
+    sent = 0
+
+    def serve(connection: socket.socket) -> None:
+        nonlocal sent
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 14)
+        connection.recv(1 << 16)
+        while True:
+            sent += connection.send(drop * 20)
+
+    with (
+        scripted(serve) as url,
+        HttpClient(timeout=600) as client,
+        pytest.raises(Failure, match="headers without an end") as raised,
+    ):
+        fetch(client, url)
+    assert (raised.value.code, raised.value.pause) == ("too_long", None)
+    # What was read, and what the buffers of the two sockets hold.
+    assert sent < 8 << 20
+
+
+def test_a_body_that_trickles_in_ends_by_its_own_deadline_and_is_not_asked_for_again() -> None:
+    with (
+        scripted(
+            lambda connection: trickle(connection, HEADERS + b"Content-Length: 9999\r\n\r\n", b"x")
+        ) as url,
+        HttpClient(timeout=600, body_seconds=0.3) as client,
+        pytest.raises(Failure, match="takes too long") as raised,
+    ):
+        fetch(client, url)
+    assert raised.value.pause is None
+
+
 def test_a_long_body_may_take_its_time_where_it_is_told_to_but_not_what_comes_before_it() -> None:
     def serve(connection: socket.socket) -> None:
         connection.recv(1 << 16)
@@ -90,11 +128,11 @@ def test_a_long_body_may_take_its_time_where_it_is_told_to_but_not_what_comes_be
             threading.Event().wait(0.02)
             connection.sendall(b"x")
 
-    with scripted(serve) as url, HttpClient(timeout=0.4, bounded_bodies=False) as client:
+    with scripted(serve) as url, HttpClient(timeout=0.4, body_seconds=60) as client:
         assert fetch(client, url) == b"x" * 40
     with (
         scripted(lambda connection: trickle(connection, HEADERS, b"X: y\r\n")) as url,
-        HttpClient(timeout=0.4, bounded_bodies=False) as client,
+        HttpClient(timeout=0.4, body_seconds=60) as client,
         pytest.raises(Failure),
     ):
         fetch(client, url)
@@ -108,7 +146,7 @@ def test_silence_within_a_body_ends_even_one_without_a_deadline() -> None:
 
     with (
         scripted(serve) as url,
-        HttpClient(timeout=0.3, bounded_bodies=False) as client,
+        HttpClient(timeout=0.3, body_seconds=60) as client,
         pytest.raises(Failure, match="in time"),
     ):
         fetch(client, url)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,13 +85,22 @@ def test_certificates_are_taken_from_the_folder_of_the_host(tmp_path: Path) -> N
     )
 
 
-def test_nothing_leads_from_https_to_plain_http_except_on_insecure_hosts() -> None:
+def test_nothing_leads_from_https_to_plain_http() -> None:
     hosts = RegistryHosts.from_engine(ENGINE)
-    secure, insecure = hosts.push("192.0.3.7"), hosts.push("192.0.2.7")
-    assert hosts.elsewhere(secure, "http", "192.0.3.8") is None
-    found = [hosts.elsewhere(secure, "https", "192.0.3.8"), hosts.elsewhere(secure, "http", "192.0.2.8")]
-    assert [endpoint.url if endpoint else "" for endpoint in found] == [
-        "https://192.0.3.8/v2",
-        "http://192.0.2.8/v2",
-    ]
-    assert hosts.elsewhere(insecure, "http", "192.0.3.8") is not None
+    for origin in (hosts.push("192.0.3.7"), hosts.push("192.0.2.7")):
+        assert hosts.elsewhere(origin, "http", "192.0.3.8") is None
+        assert hosts.elsewhere(origin, "http", "192.0.2.8") is None
+        found = hosts.elsewhere(origin, "https", "192.0.3.8")
+        assert found is not None
+        assert found.url == "https://192.0.3.8/v2"
+
+
+def test_that_a_registry_is_insecure_tells_nothing_of_where_it_leads() -> None:
+    hosts = RegistryHosts.from_engine(ENGINE)
+    plain = replace(hosts.push("192.0.2.7"), scheme="http")
+    assert hosts.elsewhere(plain, "http", "192.0.3.8") is None
+    by_tls, listed = hosts.elsewhere(plain, "https", "192.0.3.8"), hosts.elsewhere(plain, "http", "192.0.2.8")
+    assert by_tls is not None
+    assert not by_tls.insecure
+    assert listed is not None
+    assert (listed.url, listed.insecure) == ("http://192.0.2.8/v2", True)

@@ -8,7 +8,9 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,9 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.so
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT, Lines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.network import reach
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.file_url import to_url
+from ansible_collections.sodalite.image_builder.plugins.module_utils.network.reach import Nearness
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import download, kinds
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
@@ -123,6 +127,83 @@ def test_a_login_is_not_given_to_another_port_of_its_host(served: FileServer, pr
 def test_a_redirect_to_what_a_document_may_not_name_is_not_followed(served: FileServer, target: str) -> None:
     served.redirects["/moved"] = target
     refused(f"{served.url}/moved", "source_unreachable", "redirects")
+
+
+def test_a_redirect_does_not_lead_away_from_tls_nor_nearer_to_this_machine(
+    served: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with file_server(served.folder, tls=tmp_path / "tls") as secure:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "tls" / "ca.crt"))
+        secure.redirects["/moved"] = f"{served.url}/Dockerfile"
+        refused(f"{secure.url}/moved", "source_unreachable", "to what is not https")
+    far = Nearness.PUBLIC
+    monkeypatch.setattr(
+        reach, "nearness", lambda address: far if str(address) == "127.0.0.2" else Nearness.HERE
+    )
+    with file_server(served.folder, host="127.0.0.2") as public:
+        public.redirects["/moved"] = f"{served.url}/Dockerfile"
+        refused(f"{public.url}/moved", "address_forbidden", "127.0.0.1")
+    assert served.requests == []
+
+
+@pytest.mark.parametrize("path", ["Dockerfile", "missing", "moved"])
+def test_what_follows_a_question_mark_is_sent_and_nowhere_told(
+    served: FileServer, workspace: Workspace, path: str
+) -> None:
+    served.redirects["/moved?token=t0p-s3cret"] = "ftp://host/x?token=t0p-s3cret"
+    told: list[str] = []
+    source = StandaloneDockerfile(RemoteFile(f"{served.url}/{path}?token=t0p-s3cret"))
+    try:
+        told.append(repr(kinds.fetch_unless_known(source, workspace, Lines(told.append))))
+    except SourceError as error:
+        told.append(str(error.to_dict()))
+    assert served.requests[0][0] == f"/{path}?token=t0p-s3cret"
+    assert f"{served.url}/{path}" in "".join(told)
+    assert "t0p-s3cret" not in "".join(told)
+
+
+def test_what_a_server_says_with_a_refusal_is_not_told(served: FileServer) -> None:
+    served.failing += [403]
+    error = refused(f"{served.url}/Dockerfile", "source_unauthorized", "403")
+    assert "FROM" not in str(error.to_dict())
+
+
+def test_a_file_that_trickles_in_has_one_deadline_and_is_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(download, "_SMALL_FILE_SECONDS", 0.3)
+    connections = 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def trickle() -> None:
+            nonlocal connections
+            connection, _ = server.accept()
+            connections += 1
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.02)
+
+        thread = threading.Thread(target=trickle, daemon=True)
+        thread.start()
+        refused(f"http://127.0.0.1:{server.getsockname()[1]}/x", "source_unreachable", "takes too long")
+        thread.join(20)
+    assert connections == 1
+
+
+def test_what_follows_an_archives_end_is_not_read_without_an_end(
+    served: FileServer, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_MOST_BEHIND", 1 << 20)
+    path = served.folder / "archive.tar"
+    argv = ["tar", "--create", f"--file={path}", f"--directory={served.folder}", "Dockerfile"]
+    subprocess.run(argv, check=True)
+    with path.open("ab") as file:
+        file.truncate(8 << 20)
+    with pytest.raises(SourceError, match="behind its end"):
+        kinds.fetch(Archive(RemoteFile(f"{served.url}/archive.tar")), workspace, SILENT)
 
 
 def test_redirects_in_a_circle_end(served: FileServer) -> None:
