@@ -94,7 +94,7 @@ class _Ways:
     def ansible_playbook(self, name: str) -> None:
         """image-builder by its playbook."""
         document = self._document(name)
-        self._run("ansible-playbook", "sodalite.image_builder.build", "--extra-vars", f"@{document}")
+        self._run("ansible-playbook", "sodalite.image_builder.build", "--extra-vars", f"document={document}")
 
     def opera(self, name: str) -> None:
         """image-builder by its blueprint."""

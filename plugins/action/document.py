@@ -1,21 +1,37 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Reads the document from the play's variables as data, so that no text in it is a template.
+"""Reads the document as data, so that no text in it is a template, and no key of it a variable.
 
-Ansible templates a variable's text wherever it is used. Documents are not trusted: a
-``{{ lookup('pipe', …) }}`` in one would run. This plugin takes the variables before
-templating, checks the whole document, reads its secrets, and hands it on as a result,
-which Ansible never templates.
+Ansible templates a variable's text wherever it is used, and what ``-e @FILE`` reads are variables: a
+``{{ lookup('pipe', …) }}`` of a document would run, and its key ``ansible_connection`` steer Ansible.
+This plugin reads the file that the variable ``document`` names, or else takes the document's parts from
+the play's variables before templating. It checks the whole, reads its secrets, and hands it on
+as a result, which Ansible never templates.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import KEYS
-from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import without_nulls
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import (
+    KEYS,
+    Document,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import (
+    BuilderError,
+    ParameterError,
+    from_os_error,
+)
+from ansible_collections.sodalite.image_builder.plugins.plugin_utils.document_file import (
+    Content,
+    read_document,
+)
 from ansible_collections.sodalite.image_builder.plugins.plugin_utils.module_action import (
     fail_readably,
     write_result,
@@ -31,37 +47,69 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         """The result, not logged: ``source``, ``target``, ``options``, ``custom_workdir``, ``references``."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        raw = {name: _plain((task_vars or {}).get(name)) for name in KEYS}
-        # What was never built must be removable however wrong its document is.
-        if self._task.args.get("deleting") and not _deletes_images(raw["options"]):
-            result.update(changed=False, references=[])
-            return result
         try:
-            document = accept_document(raw)
-        except BuilderError as error:
-            result.update(failed=True, msg=str(error), error=error.to_dict())
+            given = _given(task_vars or {})
+            # What was never built must be removable however wrong its document is.
+            if self._task.args.get("deleting") and not _deletes_images(given.data):
+                result.update(changed=False, references=[])
+                return result
+            result.update(_handed_on(accept_document(given.data, written=given.written)))
+        except (BuilderError, OSError) as error:
+            told = from_os_error(error, "parameters") if isinstance(error, OSError) else error
+            result.update(failed=True, msg=str(told), error=told.to_dict())
             fail_readably(self._task.name, result)
             write_result(result)
-            return result
-        result.update(
-            changed=False,
-            _ansible_no_log=True,
-            source=document.raw["source"],
-            target=document.raw["target"],
-            options=raw["options"] or {},
-            custom_workdir=document.custom_workdir,
-            references=[str(name) for image in document.target.images for name in image.references],
-        )
         return result
 
 
-def _deletes_images(options: Any) -> bool:
+def _given(variables: Mapping[str, Any]) -> Content:
+    """The document of a play with these ``variables``. Raises ``ParameterError`` or ``OSError``."""
+    parts = {name: _plain(variables[name]) for name in KEYS if name in variables}
+    path = _plain(variables.get("document"))
+    if path is None:
+        return Content({name: parts.get(name) for name in KEYS})
+    if not isinstance(path, str):
+        raise ParameterError(["document: expected the path of a file, such as -e document=inputs/hello.yaml"])
+    if parts:
+        raise ParameterError(
+            [f"{name}: is a variable of the play, beside the file document={path}" for name in parts]
+        )
+    content = read_document(os.path.expanduser(path))
+    if not isinstance(content.data, dict):
+        raise ParameterError([f"{path}: expected a mapping with source and target"])
+    return content
+
+
+def _handed_on(document: Document) -> dict[str, Any]:
+    """The result, for the modules: a key that is null is left out, since they know only values."""
+    return {
+        "changed": False,
+        "_ansible_no_log": True,
+        "source": without_nulls(document.raw["source"]),
+        "target": without_nulls(document.raw["target"]),
+        "options": {
+            **without_nulls(document.raw.get("options") or {}),
+            "timeout": document.options.limit,
+        },
+        "custom_workdir": document.custom_workdir,
+        "references": [str(name) for image in document.target.images for name in image.references],
+    }
+
+
+def _deletes_images(document: Mapping[str, Any]) -> bool:
+    options = document.get("options")
     return isinstance(options, dict) and options.get("delete_images") is True
 
 
 def _plain(value: Any) -> Any:
     """``value`` without Ansible's tags, which would mark its text as a template to trust.
 
-    A date, as YAML reads an unquoted ``2026-01-31``, is the text that was written.
+    Dates and keys that are numbers stay what they are, so that the checks see them.
     """
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime.date):
+        return datetime.date(value.year, value.month, value.day)
     return json.loads(json.dumps(value, default=str))

@@ -80,9 +80,12 @@ class BuilderError(Exception):
             )
             if part
         )
-        text = f"{place}: {self.message}" if place else self.message
+        text = f"{place}: {self._said()}" if place else self._said()
         text = f"{text} {self.hint}" if self.hint else text
         return printable_lines(text)
+
+    def _said(self) -> str:
+        return self.message
 
     def _location(self) -> str:
         if self.file and self.line:
@@ -111,7 +114,7 @@ class BuilderError(Exception):
 
 
 class ParameterError(BuilderError):
-    """The document is wrong. ``faults`` holds every fault as ``path: what is wrong``."""
+    """The document is wrong. ``faults`` has every fault as ``path: what is wrong``, ``message`` how many."""
 
     phase = "parameters"
 
@@ -119,7 +122,10 @@ class ParameterError(BuilderError):
         self.faults = list(faults)
         count = len(self.faults)
         what = "one fault" if count == 1 else f"{count} faults"
-        super().__init__("invalid_parameters", f"The document has {what}: " + "; ".join(self.faults) + ".")
+        super().__init__("invalid_parameters", f"The document has {what}.")
+
+    def _said(self) -> str:
+        return f"{self.message[:-1]}: {'; '.join(self.faults)}."
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "faults": printable_data(self.faults)}

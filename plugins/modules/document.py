@@ -9,8 +9,11 @@ short_description: Checks a build document and hands it on as data
 version_added: 1.0.0
 author: SODALITE image-builder authors (@sodalite-eu)
 description:
-  - Reads the variables C(source), C(target), C(options) and C(custom_workdir) of the play before
-    Ansible templates them, checks the document as a whole and reports every fault with its path.
+  - Reads the document in the YAML or JSON file of the controller that the variable C(document) of the play
+    names. Without one, the variables C(source), C(target), C(options) and C(custom_workdir) are the document,
+    as they are before Ansible templates them.
+  - Checks the document as a whole and reports every fault with its path, unknown keys and those that stand
+    twice in the file among them.
   - Text in a document is never a template. The result can be passed on to the other modules of this
     collection as it is.
   - >-
@@ -32,9 +35,11 @@ notes:
 """
 
 EXAMPLES = r"""
-- name: Read the document
+- name: Read the document in a file
   sodalite.image_builder.document:
-  register: document
+  vars:
+    document: /srv/documents/app.yaml
+  register: build_document
 """
 
 RETURN = r"""
@@ -47,7 +52,7 @@ target:
   returned: success
   type: dict
 options:
-  description: The options of the document, empty when it has none.
+  description: The options of the document, with its time limit in any case.
   returned: success
   type: dict
 custom_workdir:

@@ -145,7 +145,7 @@ options:
         choices: [continue, stop, atomic]
         default: continue
       timeout:
-        description: Time limit for fetching, planning and building, in seconds.
+        description: Time limit for fetching, planning and building, in seconds; V(21600) when left out.
         type: float
       retry_for:
         description: How long temporary failures of a registry are tried again, in seconds.

@@ -45,6 +45,7 @@ options:
   timeout:
     description: Time limit for fetching, in seconds. What it takes counts against that of the build.
     type: float
+    default: 21600.0
 extends_documentation_fragment:
   - sodalite.image_builder.docker_package
   - sodalite.image_builder.source
@@ -116,6 +117,7 @@ error:
 from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import SOURCE
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.options import DEFAULT_TIMEOUT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
     remove_source,
@@ -131,7 +133,7 @@ def main() -> None:
             "custom_workdir": {"type": "path"},
             "workspace": {"type": "path"},
             "lazy": {"type": "bool", "default": False},
-            "timeout": {"type": "float"},
+            "timeout": {"type": "float", "default": DEFAULT_TIMEOUT},
         },
         required_if=[("state", "present", ["source"]), ("state", "absent", ["workspace"])],
         supports_check_mode=True,

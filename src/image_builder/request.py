@@ -29,7 +29,7 @@ def carry_out(
     engine.prepare()
     options = document.options
     fetched = fetch_source(
-        document.source, document.custom_workdir, listener, lazy=True, timeout=options.timeout, policy=policy
+        document.source, document.custom_workdir, listener, lazy=True, timeout=options.limit, policy=policy
     )
     try:
         for warning in fetched.tree.warnings:

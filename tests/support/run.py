@@ -134,7 +134,7 @@ class Machine:
         text = json.dumps(document, indent=2) if form == "json" else yaml.safe_dump(document, sort_keys=False)
         inputs = self.own_file(f"{folder.name}/inputs.{form}", text)
         if door == "ansible-playbook":
-            argv = [door, *arguments, "-e", f"@{inputs}", str(ROOT / "playbooks" / "build.yml")]
+            argv = [door, *arguments, "-e", f"document={inputs}", str(ROOT / "playbooks" / "build.yml")]
             cwd = folder
         elif door == "image-builder":
             argv = [door, "build", "--json", *arguments, str(inputs)]

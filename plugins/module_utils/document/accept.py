@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Optional
 
 from ..oci.reference import Reference
@@ -20,13 +21,15 @@ from .source import Source
 from .target import RegistryAccount, Target
 
 
-def accept_document(raw: Any, policy: Policy = PERMISSIVE) -> Document:
-    """The document ``raw``, ready to be carried out.
+def accept_document(
+    raw: Any, policy: Policy = PERMISSIVE, written: Optional[Mapping[str, str]] = None
+) -> Document:
+    """The document ``raw``, ready to be carried out; ``written`` is that of ``Faults``.
 
     Raises ``ParameterError`` with every fault of the document and of its secrets, and all that
     ``policy`` refuses.
     """
-    faults = Faults()
+    faults = Faults(written)
     document = check_document(faults, raw, policy)
     secrets = _read(faults, policy)
     assert document is not None

@@ -190,6 +190,8 @@ def _override(faults: Faults, path: str, value: Any) -> Optional[Override]:
         faults.add(path, f"expected a reference or a mapping, got {kind_of(value)}")
     elif not value:
         faults.add(path, "must not be empty")
+    else:
+        value = _by_name(faults, path, value)
     for key, item in faults.mapping(path, value).items() if isinstance(value, Mapping) else ():
         where = f"{path}.{key}"
         if isinstance(item, Mapping):
@@ -202,6 +204,17 @@ def _override(faults: Faults, path: str, value: Any) -> Optional[Override]:
         else:
             override[key] = _base_reference(faults, where, item)
     return override
+
+
+def _by_name(faults: Faults, path: str, value: Mapping[Any, Any]) -> dict[Any, Any]:
+    """An override whose keys may be the indexes of stages, as numbers."""
+    named: dict[Any, Any] = {}
+    for key, item in value.items():
+        name = str(key) if type(key) is int else key
+        if name in named:
+            faults.add(f"{path}.{name}", "is given twice, as text and as a number; leave one of them out")
+        named[name] = item
+    return named
 
 
 def _base_reference(faults: Faults, path: str, value: Any) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # The longest path that Linux takes; no name is longer.
 _LONGEST = 4096
 _LONGEST_FAULT = 1000
+# Whoever has more corrects these first.
+_MOST_FAULTS = 100
 _ALL = "the document"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -27,42 +30,64 @@ class Faults(list[str]):
 
     ``secrets`` and ``local_paths`` (the paths in the document of what names a file or folder of this
     machine) are what the checks came across: reading the ones and forbidding the others comes later.
+    ``written`` is how values stand in the file, by their paths, where they do not print so (see the reader of
+    files); doors that are given data do not know it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, written: Optional[Mapping[str, str]] = None) -> None:
         super().__init__()
+        self.written: Mapping[str, str] = written or {}
         self.secrets: list[SecretReference] = []
         self.local_paths: list[str] = []
 
     def add(self, path: str, what: str) -> None:
-        """Note that ``what`` is wrong at ``path``.
+        """Note that ``what`` is wrong at ``path``, once.
 
-        What a terminal would not show as it is, is escaped; of a long line the middle is left out.
+        What a terminal would not show as it is, is escaped; of a long line the middle is left out, and of
+        many faults the rest.
         """
+        if len(self) >= _MOST_FAULTS:
+            self[_MOST_FAULTS - 1 :] = [f"{_ALL}: has more faults than these"]
+            return
         line = f"{path}: {what}"
         if len(line) > _LONGEST_FAULT:
             line = f"{line[: _LONGEST_FAULT // 2]} … {line[-_LONGEST_FAULT // 2 :]}"
-        self.append(printable(line))
+        line = printable(line)
+        if line not in self:
+            self.append(line)
 
     def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
         """``value`` as a mapping without its nulls; keys that are not ``known`` are faults.
 
-        An empty ``path`` means the document itself.
+        An empty ``path`` means the document itself. Where none are ``known``, the keys are the user's own:
+        one without a value is a fault.
         """
         if not isinstance(value, Mapping):
             self.add(path or _ALL, f"expected a mapping, got {kind_of(value)}")
             return {}
         names = list(known)
+        if not names:
+            return self._own_keys(path, value)
         for key in value:
             if not isinstance(key, str):
                 self.add(path or _ALL, f"the key {key!r} is {kind_of(key)}; put it in quotes")
-            elif names and key not in names:
+            elif key not in names:
                 near = difflib.get_close_matches(key, names, 1)
                 hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
                 self.add(f"{path}.{key}" if path else key, f"unknown key; {hint}")
-            elif not names:
-                self.usable(f"{path}.{key}", key)
         return {key: item for key, item in value.items() if item is not None and isinstance(key, str)}
+
+    def _own_keys(self, path: str, value: Mapping[Any, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                self.add(path, f"the key {key!r} is {kind_of(key)}; put it in quotes")
+            elif item is None:
+                self.add(f"{path}.{key}", "has no value; give one, or leave the key out")
+            else:
+                self.usable(f"{path}.{key}", key)
+                found[key] = item
+        return found
 
     def sequence(self, path: str, value: Any) -> Sequence[Any]:
         """``value`` as a list; nothing is an empty one."""
@@ -75,8 +100,7 @@ class Faults(list[str]):
     def text(self, path: str, value: Any, *, lines: bool = False, empty: bool = False) -> Optional[str]:
         """``value`` as text; numbers are faults because YAML changes them (3.10 is 3.1)."""
         if not isinstance(value, str):
-            hint = "; put it in quotes" if isinstance(value, (int, float)) else ""
-            self.add(path, f"expected text, got {kind_of(value)}{hint}")
+            self.add(path, f"expected text, got {self._as_written(path, value)}")
             return None
         if not value and not empty:
             self.add(path, "must not be empty")
@@ -113,18 +137,26 @@ class Faults(list[str]):
             return None
 
     def texts(self, path: str, value: Any, *, key: re.Pattern[str], what: str) -> dict[str, str]:
-        """A mapping from names to texts; whole numbers count as text."""
+        """A mapping from names to texts; whole numbers count as text if that is how they were written."""
         found = {}
         for name, item in self.mapping(path, value).items():
             where = f"{path}.{name}"
             if not key.match(name):
                 self.add(path, f"{name!r} is not {what}")
-            if isinstance(item, int) and not isinstance(item, bool):
+            if isinstance(item, int) and not isinstance(item, bool) and where not in self.written:
                 item = str(item)
             text = self.text(where, item, lines=True, empty=True)
             if text is not None:
                 found[name] = text
         return found
+
+    def _as_written(self, path: str, value: Any) -> str:
+        """What ``value`` is, in words for a fault, and how to make text of it."""
+        if not isinstance(value, (int, float, datetime.date)):
+            return kind_of(value)
+        written = self.written.get(path)
+        meant = f"{written}, which is {kind_of(value)}" if written else kind_of(value)
+        return f"{meant}; put it in quotes"
 
     def raise_if_any(self) -> None:
         """Raise ``ParameterError`` with all faults, if there are any."""
@@ -142,4 +174,6 @@ def kind_of(value: Any) -> str:
         return f"the number {value}"
     if isinstance(value, str):
         return "text"
+    if isinstance(value, datetime.date):
+        return f"the date {value.isoformat()}"
     return "a list" if isinstance(value, (list, tuple)) else "a mapping"

@@ -21,6 +21,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "provenance": get_args(Provenance),
 }
 _LONGEST_SECONDS = 7 * 24 * 3600
+#: The time limit of a request that names none. Emulated builds of several platforms take hours.
+DEFAULT_TIMEOUT = 6 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ class Options:
 
     ``builder`` names an existing buildx builder. ``on_failure`` says what becomes of the other images:
     with ``continue`` they are still built, with ``atomic`` none is pushed before all are built.
-    ``timeout`` is in seconds, ``None`` for no limit; ``retry_for`` is how many seconds temporary failures
-    are tried again for. ``sbom`` adds a bill of materials. ``delete_images`` removes the pushed images when
-    a deployment is taken down.
+    ``timeout`` is in seconds, ``None`` where the document has none (see ``limit``); ``retry_for`` is how many
+    seconds temporary failures are tried again for. ``sbom`` adds a bill of materials. ``delete_images``
+    removes the pushed images when a deployment is taken down.
     """
 
     builder: Optional[str] = None
@@ -42,6 +44,11 @@ class Options:
     provenance: Provenance = "off"
     sbom: bool = False
     delete_images: bool = False
+
+    @property
+    def limit(self) -> float:
+        """The time limit for the whole request, in seconds."""
+        return DEFAULT_TIMEOUT if self.timeout is None else self.timeout
 
 
 def check_options(faults: Faults, raw: Any) -> Options:

@@ -25,10 +25,11 @@ def permit(document: Document, policy: Policy) -> Document:
 
 
 def limited(document: Document, policy: Policy) -> Document:
-    """``document`` with the time limit of ``policy`` where it has none of its own."""
+    """``document`` with the limit of ``policy`` where it names none, and the usual one is not less."""
     if policy.longest_seconds is None or document.options.timeout is not None:
         return document
-    return replace(document, options=replace(document.options, timeout=policy.longest_seconds))
+    timeout = min(document.options.limit, policy.longest_seconds)
+    return replace(document, options=replace(document.options, timeout=timeout))
 
 
 def refuse(faults: Faults, policy: Policy, options: Options, images: int) -> None:

@@ -75,7 +75,7 @@ def build_images(
         else:
             home = stack.enter_context(Workspace.create())
             input_ = _local(place)
-        stack.enter_context(time_limit(options.timeout, tree.seconds if tree else 0.0))
+        stack.enter_context(time_limit(options.limit, tree.seconds if tree else 0.0))
         ready_made = tree is not None and tree.image
         engine = _engine(options.builder, needed=not ready_made)
         access = Access.of(target.registry, target.secrets, policy.reach)

@@ -25,13 +25,14 @@ def deploy(path: Input) -> None:
 
     console = Console(highlight=False)
     with explained():
-        document = read.load(path)
+        content = read.read(path)
+        document = read.accepted(content, path)
         show = tables.Steps(console)
         # Private, since opera keeps all inputs in clear text, and gone at the end, however it comes.
         with tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
             set_up.prepare(document, Path(folder), show)
             show(f"Deploying {path}")
-            outcome = opera.deploy(path, Path(folder), show)
+            outcome = opera.deploy(content.data, Path(folder), show)
         if outcome.images:
             tables.show_images(console, outcome.images)
         if outcome.error:

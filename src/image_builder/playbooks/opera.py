@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from image_builder.playbooks import follow
 from image_builder.playbooks.collection import ROOT
 
@@ -27,15 +29,17 @@ class Outcome:
     error: str
 
 
-def deploy(inputs: Path, scratch: Path, show: Callable[[str], None]) -> Outcome:
-    """Build what ``inputs`` says, telling ``show`` each step. Everything opera writes goes to ``scratch``."""
+def deploy(document: Mapping[str, Any], scratch: Path, show: Callable[[str], None]) -> Outcome:
+    """Build what ``document`` says, telling ``show`` each step. All that opera writes goes to ``scratch``."""
     result, log, progress = scratch / "result.json", scratch / "opera.log", scratch / "progress"
-    instance = scratch / "instance"
+    instance, inputs = scratch / "instance", scratch / "inputs.yaml"
     instance.mkdir()
+    # What was checked, and not what opera would read in the file: it takes JSON for YAML.
+    inputs.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     named_files = {"IMAGE_BUILDER_PROGRESS": str(progress), "IMAGE_BUILDER_RESULT": str(result)}
     argv = [
         *program("opera"),
-        *("deploy", "--instance-path", str(instance), "--inputs", str(inputs.absolute())),
+        *("deploy", "--instance-path", str(instance), "--inputs", str(inputs)),
         "docker_image_definition.yaml",
     ]
     opera = follow.Program(argv, environment(scratch) | named_files, ROOT)

@@ -6,5 +6,6 @@ import datetime
 from ansible_collections.sodalite.image_builder.plugins.action.document import _plain
 
 
-def test_a_date_that_yaml_made_of_a_tag_is_the_text_again() -> None:
-    assert _plain({"tag": datetime.date(2026, 1, 31), "pull": None}) == {"tag": "2026-01-31", "pull": None}
+def test_what_yaml_made_of_text_and_keys_stays_so_that_it_is_refused() -> None:
+    given = {"tag": datetime.date(2026, 1, 31), "pull": None, 1: [2.5, True]}
+    assert _plain(given) == given

@@ -1,0 +1,57 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""Reading the file that a person gives: the document, in YAML or JSON, as data.
+
+No data is made of a file before it is known to be small, and what reading it costs grows with its length.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.faults import Faults
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
+
+from .document_json import read_json
+from .document_tree import Content, Place, Unreadable
+from .document_yaml import read_yaml
+
+__all__ = ["MOST_BYTES", "Content", "read_document"]
+
+#: How large a file may be.
+MOST_BYTES = 4 * 1024 * 1024
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_document(path: str) -> Content:
+    """What the file ``path`` says; JSON where its name ends in ``.json``.
+
+    Raises ``OSError``, or ``ParameterError``, whose faults begin with the file's name and repeat no value.
+    """
+    with open(path, "rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    faults = Faults()
+    name = os.fsencode(path).decode(errors="backslashreplace")
+    try:
+        is_json = path.endswith(".json")
+        text = _text(content, "JSON" if is_json else "YAML")
+        tree = read_json(text) if is_json else read_yaml(text)
+        if not tree.twice:
+            return tree.content()
+        for fault in tree.twice:
+            faults.add(name, fault)
+    except Unreadable as error:
+        faults.add(name, str(error))
+    raise ParameterError(faults)
+
+
+def _text(content: bytes, kind: str) -> str:
+    if len(content) > MOST_BYTES:
+        raise Unreadable(f"is larger than {MOST_BYTES // 1024 // 1024} MiB")
+    encoding = "utf-16" if content.startswith(_WIDE) else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        place = Place(before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
+        raise Unreadable(f"is not {kind}: a byte that is not UTF-8 text: {place}") from None
