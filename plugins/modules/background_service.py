@@ -34,6 +34,37 @@ options:
     description: The program and its arguments. The program's path is absolute.
     type: list
     elements: str
+  debian:
+    description:
+      - Where the program comes from, if it is not there already.
+      - Of several releases of Debian it is the first whose packages can be fetched and unpacked, and that
+        starts. Why others are passed over is a warning. One that does not start is not tried again;
+        C(release.json) in the folder remembers it. A program of another release than the preferred one is
+        ended, and comes back where that one does not start.
+    type: dict
+    suboptions:
+      packages:
+        description: Names of packages to unpack, not to install. What they depend on is not fetched.
+        type: list
+        elements: str
+        required: true
+      suites:
+        description:
+          - Releases of Debian, the preferred first.
+          - Apt verifies their packages as always, but a release file that is past its date will do.
+        type: list
+        elements: str
+        required: true
+      dest:
+        description: The folder that takes the packages' folder C(usr).
+        type: path
+        required: true
+      tries:
+        description: Commands that show whether a release's programs run on this machine, tried before another
+          release's are given up. The path of the program is relative to O(debian.dest).
+        type: list
+        elements: list
+        default: []
   path:
     description: Folders to look for helper programs in, before the system's.
     type: list
@@ -74,7 +105,7 @@ options:
     type: str
   accept_other:
     description: Whether another program that answers at O(ready) already is as good, and left alone.
-      Otherwise it is an error.
+      Otherwise, and always with O(debian), it is an error.
     type: bool
     default: false
   patience:
@@ -106,6 +137,18 @@ EXAMPLES = r"""
         version: 0.1
     ready: http://127.0.0.1:5000/v2/
     log: /var/log/local-registry/log
+
+- name: Keep a registry running that is fetched from Debian
+  sodalite.image_builder.background_service:
+    name: local-registry
+    prefix: /opt/local-registry/usr
+    command: [/opt/local-registry/usr/bin/docker-registry, serve, /opt/local-registry/config.yml]
+    debian:
+      packages: [docker-registry]
+      suites: [testing, trixie]
+      dest: /opt/local-registry
+      tries: [[usr/bin/docker-registry, --version]]
+    log: /var/log/local-registry/log
 """
 
 RETURN = r"""
@@ -117,6 +160,10 @@ differs:
   description: Whether the program was not running as described; in check mode, still is not.
   returned: when O(state=started)
   type: bool
+suite:
+  description: The release of Debian that the program is of, if it is known.
+  returned: when O(debian) is given
+  type: str
 other:
   description: Whether another program answers in its place.
   returned: when O(state=started)
@@ -129,6 +176,7 @@ error:
 
 from pathlib import Path
 
+from ..module_utils.machine.debian_service import DebianService
 from ..module_utils.machine.service import Service
 from ..module_utils.module_run import AnsibleModule, opened
 
@@ -140,6 +188,15 @@ def main() -> None:
             "state": {"type": "str", "choices": ["started", "absent"], "default": "started"},
             "prefix": {"type": "path", "required": True},
             "command": {"type": "list", "elements": "str"},
+            "debian": {
+                "type": "dict",
+                "options": {
+                    "packages": {"type": "list", "elements": "str", "required": True},
+                    "suites": {"type": "list", "elements": "str", "required": True},
+                    "dest": {"type": "path", "required": True},
+                    "tries": {"type": "list", "elements": "list", "default": []},
+                },
+            },
             "path": {"type": "list", "elements": "path", "default": []},
             "home": {"type": "path", "default": "/"},
             "files": {"type": "dict", "default": {}},
@@ -176,9 +233,18 @@ def main() -> None:
     with opened(module, "machine"):
         if given["state"] == "absent":
             module.exit_json(changed=service.remove(dry_run=module.check_mode))
-        kept = service.keep(accept_other=given["accept_other"], dry_run=module.check_mode)
-        pid = {} if kept.pid is None else {"pid": kept.pid}
-        module.exit_json(changed=kept.differs, differs=kept.differs, other=kept.other, **pid)
+        more: dict[str, object] = {}
+        if given["debian"]:
+            debian = {**given["debian"], "dest": Path(given["debian"]["dest"])}
+            done = DebianService(service, **debian).keep(dry_run=module.check_mode)
+            kept, more["suite"] = done.kept, done.suite
+            for warning in done.warnings:
+                module.warn(warning)
+        else:
+            kept = service.keep(accept_other=given["accept_other"], dry_run=module.check_mode)
+        if kept.pid is not None:
+            more["pid"] = kept.pid
+        module.exit_json(changed=kept.differs, differs=kept.differs, other=kept.other, **more)
 
 
 if __name__ == "__main__":

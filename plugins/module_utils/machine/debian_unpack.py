@@ -33,12 +33,14 @@ class Packages:
     """The packages ``names`` of the Debian release ``suite``, or of the machine's own release.
 
     They are those of each of ``platforms`` (``linux/arm/v7``), without the release's updates, or those of the
-    machine's own architecture. What they depend on is not among them.
+    machine's own architecture. What they depend on is not among them. ``accept_outdated`` is as in
+    ``Archive``.
     """
 
     names: Sequence[str]
     suite: Optional[str] = None
     platforms: Sequence[str] = ()
+    accept_outdated: bool = False
 
     def unpack_into(self, dest: Path, *, dry_run: bool = False) -> Unpacked:
         """Unpack those that ``packages.json`` in ``dest`` does not name, and name them there.
@@ -76,7 +78,7 @@ class Packages:
         # Updates for every foreign architecture are much to fetch; the release has what is wanted of them.
         pockets = POCKETS[:1] if self.platforms else POCKETS
         versions = {}
-        with Archive(architecture, self.suite, pockets) as archive:
+        with Archive(architecture, self.suite, pockets, accept_outdated=self.accept_outdated) as archive:
             for deb in archive.download(self.names):
                 for folder in folders:
                     folder.mkdir(parents=True, exist_ok=True)

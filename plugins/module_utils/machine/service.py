@@ -148,7 +148,7 @@ class Service:
                 f"{self.command[0]}, the program of {self.name}, does not exist.",
                 hint="Install or unpack it first.",
             )
-        self._end()
+        self.end()
         self._write_files()
         if systemd.runs_machine():
             self._unit.write_text(self._unit_text(), encoding="utf-8")
@@ -161,7 +161,7 @@ class Service:
             for _ in range(_ATTEMPTS):
                 if self._start_detached():
                     break
-                self._end()
+                self.end()
         if self._pid() is None or not self._answers():
             raise MachineError(
                 "service_silent",
@@ -198,7 +198,8 @@ class Service:
             file.seek(max(0, self.log.stat().st_size - _LOG_BYTES))
             return "\n".join(file.read(_LOG_BYTES).decode(errors="replace").splitlines()[-_LOG_LINES:])
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the program and its containers, and take its mounts away; what it keeps stays."""
         if systemd.runs_machine() and self._unit.exists():
             systemd.systemctl("stop", self._unit.name)
         # The program itself comes first: it ends its children in good order.
@@ -216,7 +217,7 @@ class Service:
         )
 
     def _remove(self) -> None:
-        self._end()
+        self.end()
         if self._unit.exists():
             if systemd.runs_machine():
                 systemd.systemctl("disable", self._unit.name)

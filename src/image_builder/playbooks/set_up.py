@@ -23,6 +23,8 @@ from image_builder.playbooks.sample import make_named_sample
 #: The registry that the set-up playbook runs.
 REGISTRY = "127.0.0.1:5000"
 _TASK = re.compile(r"TASK \[(?:sodalite\.image_builder\.)?(.+?)\] \*+")
+# Ansible's own are about the inventory, which the set-up has no use for.
+_WARNING = re.compile(r"\[WARNING\]: (Debian .+)")
 _FAILURE = re.compile(r"^\[ERROR\]: (?:Task failed: )?(?:(?:Module|Action) failed: )?(.+)$", re.MULTILINE)
 
 
@@ -79,7 +81,7 @@ def take_down(scratch: Path, show: Callable[[str], None]) -> None:
 
 
 class Tasks:
-    """Tells which task of a playbook runs, if it does so for longer than a moment."""
+    """Tells which task runs, if it does so for longer than a moment, and why no other release is used."""
 
     def __init__(self, show: Callable[[str], None]) -> None:
         self._show = show
@@ -88,7 +90,10 @@ class Tasks:
     def take(self, line: str) -> None:
         """Take a line of Ansible's output: a task that begins, or what came of it."""
         match = _TASK.match(line)
-        if match:
+        warning = _WARNING.match(line)
+        if warning:
+            self._show(f"  {warning[1]}")
+        elif match:
             self._begun = "  " + match[1].replace(" : ", ": ")
         elif line:
             self._begun = ""

@@ -24,6 +24,19 @@ def test_a_task_is_told_when_it_lasts_and_not_when_it_is_over_at_once() -> None:
     assert told == ["  engine: Download it"]
 
 
+def test_why_a_release_is_passed_over_is_told() -> None:
+    told: list[str] = []
+    tasks = set_up.Tasks(told.append)
+    tasks.take("[WARNING]: No inventory was parsed, only implicit localhost is available")
+    tasks.take("TASK [sodalite.image_builder.engine : Keep the private engine running] ***")
+    tasks.take("[WARNING]: Debian testing is passed over, since it cannot be fetched: no route.")
+    tasks.lasts()
+    assert told == [
+        "  Debian testing is passed over, since it cannot be fetched: no route.",
+        "  engine: Keep the private engine running",
+    ]
+
+
 def test_the_local_registry_is_asked_itself_whatever_proxy_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

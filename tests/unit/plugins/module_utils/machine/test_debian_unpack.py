@@ -22,9 +22,13 @@ class LocalArchive:
     """Stands for the archive of Debian: real packages, made here. ``asked`` holds what was asked of it."""
 
     asked: list[tuple[str, str | None, tuple[str, ...]]]
+    outdated: set[bool]
     folder: Path
 
-    def __init__(self, architecture: str, suite: str | None, pockets: Sequence[str]) -> None:
+    def __init__(
+        self, architecture: str, suite: str | None, pockets: Sequence[str], *, accept_outdated: bool
+    ) -> None:
+        self.outdated.add(accept_outdated)
         self.asked.append((architecture, suite, tuple(pockets)))
         self.warning = "no updates" if architecture == "armhf" else ""
         self._architecture = architecture
@@ -58,7 +62,7 @@ class LocalArchive:
 
 @pytest.fixture
 def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[LocalArchive]:
-    LocalArchive.asked = []
+    LocalArchive.asked, LocalArchive.outdated = [], set()
     LocalArchive.folder = tmp_path / "archive"
     monkeypatch.setattr(debian_unpack, "Archive", LocalArchive)
     return LocalArchive
@@ -96,6 +100,7 @@ def test_without_platforms_the_folder_itself_takes_the_machines_own_packages_wit
     assert (tmp_path / "dest" / "usr" / "tool").exists()
     ((_, suite, pockets),) = archive.asked
     assert (suite, pockets) == (None, ("", "-updates", "-security"))
+    assert archive.outdated == {False}
 
 
 def test_a_dry_run_fetches_and_makes_nothing(archive: type[LocalArchive], tmp_path: Path) -> None:
