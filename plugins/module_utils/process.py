@@ -13,7 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
-from .errors import Cancelled
+from .errors import BuilderError, Cancelled
+from .orphans import Watchman
+from .output import Kept, chunks, lines
+
+#: The most bytes that a program may print for this one to read.
+MOST_OUTPUT = 512 * 1024 * 1024
 
 _GRACE_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
@@ -28,7 +33,10 @@ _late: Optional[list[Cancelled]] = None
 
 @dataclass(frozen=True)
 class Result:
-    """What a program left: its exit ``status`` and its output as text."""
+    """What a program left: its exit ``status`` and its output as text.
+
+    Of long messages, those on standard error, only the beginning and the end are kept.
+    """
 
     status: int
     stdout: str
@@ -48,74 +56,106 @@ def run(
 
     ``on_stderr_line`` gets each line of standard error as it comes, in another thread; what it raises ends
     this call, too. Whatever ends it (an exception such as ``Cancelled``, or ``timeout`` seconds, which raises
-    ``subprocess.TimeoutExpired``), the whole group is ended first. In another thread than the
+    ``subprocess.TimeoutExpired``), the whole group is ended first. It ends with this process, too, however
+    that ends. In another thread than the
     main one, ``Cancelled`` is raised once the main thread has been told to stop. Raises
-    ``FileNotFoundError`` where the program does not exist.
+    ``FileNotFoundError`` where the program does not exist, and ``BuilderError`` ``output_too_large``.
     """
-    child: Optional[subprocess.Popen[str]] = None
+    child: Optional[Child] = None
     try:
         with undisturbed():
-            child = subprocess.Popen(
-                list(argv),
-                env=None if env is None else dict(env),
-                cwd=cwd,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                start_new_session=True,
-            )
-            _running.add(child)
+            child = Child(argv, env=env, cwd=cwd)
         return _attended(child, stdin, on_stderr_line, timeout)
-    except BaseException:
-        if child is not None:
-            _end_group(child)
-        raise
     finally:
         if child is not None:
-            _running.discard(child)
+            child.end()
+
+
+class Child:
+    """A program that is being run, in a process group of its own, and that ends with this process.
+
+    To be made ``undisturbed``. Whoever makes it calls ``end``. ``settings`` are those of
+    ``subprocess.Popen``; without them input and output are pipes of bytes. Raises ``FileNotFoundError`` where
+    the program does not exist.
+    """
+
+    def __init__(self, argv: Sequence[str], **settings: Any) -> None:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        self.name = os.path.basename(argv[0])
+        self.program: subprocess.Popen[bytes] = subprocess.Popen(
+            list(argv), start_new_session=True, **{**pipes, **settings}
+        )
+        _running.add(self.program)
+        self._watchman = Watchman(self.program.pid)
+
+    def end(self, grace: Optional[float] = None) -> None:
+        """End the group, if the program has not come to its own end: a request, then, after ``grace``, force.
+
+        ``grace`` is in seconds.
+        """
+        try:
+            if self.program.poll() is None:
+                _end_group(self.program, grace)
+        finally:
+            _running.discard(self.program)
+            self._watchman.dismiss()
 
 
 def _attended(
-    child: subprocess.Popen[str],
+    child: Child,
     stdin: str,
     on_stderr_line: Optional[Callable[[str], None]],
     timeout: Optional[float],
 ) -> Result:
     """What ``child`` leaves when it has ended by itself; see ``run``."""
     stop = _stop
-    stdout: list[str] = []
-    stderr: list[str] = []
+    program = child.program
+    input_, output, messages = program.stdin, program.stdout, program.stderr
+    assert input_ is not None
+    assert output is not None
+    assert messages is not None
+    stdout: list[bytes] = []
+    stderr = Kept()
     raised: list[BaseException] = []
 
     def collect_stderr() -> None:
-        assert child.stderr is not None
-        for line in child.stderr:
-            stderr.append(line)
-            if on_stderr_line is not None:
-                try:
-                    on_stderr_line(line.rstrip("\n"))
-                except BaseException as error:
-                    # Nobody reads on, so a child that goes on would wait for ever.
-                    raised.append(error)
-                    _end_group(child)
-                    return
+        if on_stderr_line is None:
+            for chunk in chunks(messages):
+                stderr.add(chunk)
+        else:
+            for line in lines(messages, stderr):
+                on_stderr_line(line)
 
     def collect_stdout() -> None:
-        assert child.stdout is not None
-        stdout.append(child.stdout.read())
+        size = 0
+        for chunk in chunks(output):
+            stdout.append(chunk)
+            size += len(chunk)
+            if size > MOST_OUTPUT:
+                raise BuilderError(
+                    "output_too_large",
+                    f"{child.name} prints more than {MOST_OUTPUT >> 20} MiB.",
+                    hint="Check what it was asked for.",
+                )
 
-    readers = [threading.Thread(target=target, daemon=True) for target in (collect_stderr, collect_stdout)]
+    def guarded(collect: Callable[[], None]) -> None:
+        try:
+            collect()
+        except BaseException as error:
+            # Nobody reads on, so a child that goes on would wait for ever.
+            raised.append(error)
+            _end_group(program)
+
+    readers = [
+        threading.Thread(target=guarded, args=(collect,), daemon=True)
+        for collect in (collect_stderr, collect_stdout)
+    ]
     for reader in readers:
         reader.start()
-    assert child.stdin is not None
-    try:
-        child.stdin.write(stdin)
-        child.stdin.close()
-    except BrokenPipeError:
-        pass
+    with suppress(BrokenPipeError):
+        input_.write(stdin.encode("utf-8", "surrogateescape"))
+    with suppress(BrokenPipeError):
+        input_.close()
     if stop.is_set():
         raise Cancelled()
     if timeout is not None:
@@ -123,14 +163,14 @@ def _attended(
         end = time.monotonic() + timeout
         readers[1].join(timeout)
         timeout = max(0.0, end - time.monotonic())
-    status = child.wait(timeout)
+    status = program.wait(timeout)
     if stop.is_set():
         raise Cancelled()
     for reader in readers:
         reader.join(_GRACE_SECONDS)
     if raised:
         raise raised[0]
-    return Result(status, "".join(stdout), "".join(stderr))
+    return Result(status, b"".join(stdout).decode("utf-8", "replace"), stderr.text())
 
 
 def pause(seconds: float) -> None:
@@ -185,23 +225,14 @@ def filtered(argv: Sequence[str], feed: Callable[[], bytes]) -> Iterator[Filter]
 
     At the end of the block the program is ended, if it has not come to its own.
     """
-    child: Optional[subprocess.Popen[bytes]] = None
+    child: Optional[Child] = None
     try:
         with undisturbed():
-            child = subprocess.Popen(
-                list(argv),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-            _running.add(child)
-        yield Filter(child, feed)
+            child = Child(argv, stderr=subprocess.DEVNULL)
+        yield Filter(child.program, feed)
     finally:
         if child is not None:
-            _running.discard(child)
-            if child.poll() is None:
-                _end_group(child)
+            child.end()
 
 
 @contextmanager
@@ -224,14 +255,14 @@ def undisturbed() -> Iterator[None]:
             raise late[0]
 
 
-def _end_group(child: subprocess.Popen[Any]) -> None:
+def _end_group(child: subprocess.Popen[Any], grace: Optional[float] = None) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(child.pid, number)
         except ProcessLookupError:
             return
         try:
-            child.wait(_GRACE_SECONDS)
+            child.wait(_GRACE_SECONDS if grace is None else grace)
         except subprocess.TimeoutExpired:
             continue
 
