@@ -2,9 +2,17 @@
 from __future__ import annotations
 
 import base64
+import json
+import textwrap
 from urllib.parse import quote, quote_plus
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import MASK, Secret, redact
+import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import (
+    MASK,
+    Secret,
+    _Finder,
+    redact,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,3 +49,60 @@ def test_of_two_secrets_the_longer_goes_first() -> None:
 
 def test_an_empty_secret_hides_nothing() -> None:
     assert redact("text", [Secret("")]) == "text"
+
+
+KEY_LINES = [base64.b64encode(bytes(range(n, n + 48))).decode() for n in range(0, 100, 20)]
+KEY = "\n".join(
+    ["-----BEGIN OPENSSH PRIVATE KEY-----", *KEY_LINES, "c2hvcnQ=", "-----END OPENSSH PRIVATE KEY-----"]
+)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+@pytest.mark.parametrize("tail", ["", "\n", "\r\n", "\n\n"], ids=["", "lf", "crlf", "two"])
+def test_no_line_of_a_secret_survives_however_its_lines_end(end: str, tail: str) -> None:
+    given = KEY.replace("\n", end) + tail
+    coded = base64.encodebytes(given.encode()).decode()
+    texts = [
+        *(given, KEY, KEY.replace("\n", "\r\n"), " ".join(KEY_LINES)),
+        *(f"#7 0.1 {line}" for line in KEY_LINES),
+        textwrap.indent(KEY, "  | "),
+        json.dumps({"error": given}),
+        json.dumps(json.dumps([KEY])),
+        quote(given),
+        quote_plus(KEY + "\n"),
+        *(coded, coded.replace("\n", "\r\n"), *coded.splitlines()),
+        "\n".join(textwrap.wrap(base64.b64encode((KEY + "\n").encode()).decode(), 64)),
+        base64.b64encode(f"deploy:{given}".encode()).decode(),
+    ]
+    left = [*KEY_LINES, *(line[4:20] for line in KEY_LINES)]
+    for text in texts:
+        shown = redact(text, [Secret(given)])
+        assert MASK in shown
+        assert not [part for part in left if part in shown]
+
+
+@pytest.mark.parametrize("account", ["u", "me", "team", "a:b", "łódź"])
+@pytest.mark.parametrize("password", ["hunter", "correct horse", "pä?ss>wörd~~"])
+def test_a_login_that_an_error_echoes_in_base64_is_masked_as_a_whole(account: str, password: str) -> None:
+    login = f"{account}:{password}".encode()
+    for coded in (base64.b64encode(login).decode(), base64.urlsafe_b64encode(login).decode().rstrip("=")):
+        shown = redact(f'401 for "Authorization: Basic {coded}", sorry', [Secret(password)])
+        assert shown == f'401 for "Authorization: Basic {MASK}", sorry'
+
+
+def test_an_ordinary_word_that_is_a_line_of_a_secret_is_masked_only_as_all_of_a_line() -> None:
+    secret = Secret("user\n{\n  pass: x\n}\nhunter22hunter22\n")
+    assert redact("the user runs {a}", [secret]) == "the user runs {a}"
+    assert redact("it says:\n  user  \nand hunter22hunter22!", [secret]) == f"it says:\n{MASK}\nand {MASK}!"
+
+
+def test_a_line_end_at_the_end_of_a_secret_is_not_waited_for() -> None:
+    for end in ("\n", "\r\n", "\n\n"):
+        assert redact("got pw, b'cHc=' and cHcK", [Secret(f"pw{end}")]) == f"got {MASK}, b'{MASK}' and {MASK}"
+
+
+def test_of_many_forms_only_those_are_tried_whose_begin_is_there() -> None:
+    forms = sorted((f"{n:06}{'x' * n}" for n in range(1000)), key=len, reverse=True)
+    finder = _Finder(forms)
+    assert list(finder.candidates("nothing of it " * 100)) == []
+    assert list(finder.candidates("a000007b000400")) == [forms[599], forms[992]]
