@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.context_digest import (
     context_digest,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.dockerignore import (
     Ignore,
+    find_ignore,
     read_ignore,
 )
 from hypothesis import example, given, note
@@ -41,6 +44,19 @@ WORDS = (
     "[^a]",
     "[a-b]?",
     r"a\*b",
+    "[a*]",
+    "[[:alpha:]]",
+    "[a]|b",
+    r"\a",
+    r"\w",
+    r"\D",
+    r"?\b",
+    r"\x61",
+    r"\Q",
+    r"\e",
+    "[a",
+    "?{2}",
+    "^?",
     "..",
     ".",
 )
@@ -87,6 +103,12 @@ def copy(engine: Engine, context: Path, dockerfile: Path, output: Path) -> str:
 @example(Case(("a/b/c", "a/b/d", "a/e"), "\N{BOM}a\n!a/b\na/b/c"))
 @example(Case(("!a", "a", "b"), "*\n./!a"))
 @example(Case(("!a", "a", "b"), "*\n!!a"))
+@example(Case(("a", "b", "7", "d"), r"\d"))
+@example(Case(("a", "xxb", "c"), "[a]|b"))
+@example(Case(("a", "ab", "abc"), "?{2}"))
+@example(Case(("a", "a]", "b"), "[a*]"))
+@example(Case(("a", "b"), "[a"))
+@example(Case(("a", "b"), r"\Z"))
 @given(case=cases())
 def test_what_is_not_ignored_arrives(engine: Engine, case: Case) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -99,14 +121,23 @@ def test_what_is_not_ignored_arrives(engine: Engine, case: Case) -> None:
         dockerfile = Path(folder, "Dockerfile")
         dockerfile.write_text("FROM scratch\nCOPY . /\n", encoding="utf-8")
         Path(f"{dockerfile}.dockerignore").write_bytes(case.text.encode())
-        ignore = read_ignore(str(context), str(dockerfile))
         refusal = copy(engine, context, dockerfile, output)
-        if refusal:
-            assert "illegal exclusion pattern" in refusal
+        wrong = ""
+        expected: set[str] = set()
+        try:
+            ignore = read_ignore(find_ignore(str(context), str(context), str(dockerfile)))
+            expected = {file for file in case.files if not ignore.ignores(file)}
+        except SourceError as error:
+            wrong = str(error)
+        if wrong:
+            # Moby ends with a nil pointer where a second path is held against what Go cannot read.
+            refused = re.search("illegal exclusion pattern|syntax error|nil pointer|crashed", refusal)
+            assert refused, f"{wrong}: {refusal}"
             return
+        assert not refusal
         arrived = {str(path.relative_to(output)) for path in output.rglob("*") if not path.is_dir()}
         note(f"{case}: {sorted(arrived)} arrived")
-        assert {file for file in case.files if not ignore.ignores(file)} == arrived
+        assert expected == arrived
         # A file that an exception brought back and a later pattern ignores again, BuildKit sends empty.
         if all((output / file).stat().st_size for file in arrived):
             assert context_digest(str(context), ignore) == context_digest(str(output), Ignore())

@@ -204,7 +204,7 @@ class BuildxBaker:
         }
 
     def _write_dockerfile(self, text: str) -> str:
-        """The path of a Dockerfile with ``text``, beside what the source's own has as ``.dockerignore``."""
+        """The path of a Dockerfile with ``text``, beside the patterns of what stays out of the build."""
         path = self._dockerfiles.get(text)
         if path is None:
             folder = os.path.join(self._folder, str(len(self._dockerfiles)))
@@ -212,9 +212,8 @@ class BuildxBaker:
             path = self._dockerfiles[text] = os.path.join(folder, "Dockerfile")
             with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
-            ignore = f"{self._source.dockerfile}.dockerignore"
-            if os.path.isfile(ignore) and not os.path.islink(ignore):
-                shutil.copyfile(ignore, f"{path}.dockerignore")
+            if self._source.dockerignore:
+                shutil.copyfile(self._source.dockerignore, f"{path}.dockerignore")
         return path
 
     def _write_json(self, name: str, content: Any) -> str:

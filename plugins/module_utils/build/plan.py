@@ -45,7 +45,7 @@ class BuildInput:
 
     ``dockerfile_name`` is what the user calls the Dockerfile. ``revision`` and ``url``
     may be empty; ``committed_at`` is in Unix seconds. What is ``known`` of it is not read
-    again; without the paths it can be planned, not built.
+    again; without the paths it can be planned, not built. ``dockerignore`` is as in a ``SourceTree``.
     """
 
     context: str
@@ -54,6 +54,7 @@ class BuildInput:
     revision: str = ""
     committed_at: int = 0
     url: str = ""
+    dockerignore: str = ""
     known: Optional[Known] = None
 
     def read_dockerfile(self) -> str:
@@ -67,7 +68,7 @@ class BuildInput:
         """The digest of what reaches the build (see ``context_digest``). Raises ``OSError``."""
         if self.known:
             return self.known.context_digest
-        return context_digest(self.context, read_ignore(self.context, self.dockerfile))
+        return context_digest(self.context, read_ignore(self.dockerignore))
 
 
 @dataclass(frozen=True)

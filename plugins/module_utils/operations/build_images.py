@@ -25,6 +25,7 @@ from ..errors import BuilderError, Cancelled, EngineError, SourceError
 from ..listener import Listener
 from ..policy import PERMISSIVE, Policy
 from ..process import time_limit
+from ..sources.dockerignore import find_ignore
 from ..sources.memory import remember
 from ..sources.tree import SourceTree
 from ..sources.workspace import Workspace
@@ -144,6 +145,7 @@ def _fetched(tree: SourceTree) -> BuildInput:
         tree.revision,
         tree.committed_at,
         tree.url,
+        tree.dockerignore,
         tree.known,
     )
 
@@ -157,4 +159,5 @@ def _local(place: InFolder) -> BuildInput:
         raise SourceError(
             "no_dockerfile", f"There is no Dockerfile at {dockerfile}.", hint="Check dockerfile."
         )
-    return BuildInput(context, dockerfile, place.dockerfile)
+    ignore = find_ignore(context, context, os.path.normpath(os.path.join(context, place.dockerfile)))
+    return BuildInput(context, dockerfile, place.dockerfile, dockerignore=ignore)

@@ -42,7 +42,7 @@ def _arriving(context: str, ignore: Ignore) -> set[str]:
             for entry in entries:
                 path = start + entry.name
                 ignored, matched = ignore.step(path, above)
-                if entry.is_dir(follow_symlinks=False) and not (ignored and not ignore.has_exceptions):
+                if entry.is_dir(follow_symlinks=False) and (not ignored or ignore.may_bring_back(path)):
                     folders.append((f"{path}/", matched))
                 while not ignored and path and path not in found:
                     found.add(path)

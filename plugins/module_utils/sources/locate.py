@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from ..errors import SourceError
+from .dockerignore import find_ignore
 from .workspace import Workspace
 
 
@@ -25,14 +27,23 @@ def find_context(workspace: Workspace, workdir: str, where: str, kind: str, key:
     return context
 
 
+@dataclass(frozen=True)
+class FoundDockerfile:
+    """The absolute path of a Dockerfile, links resolved, that of its ``.dockerignore``, and warnings."""
+
+    path: str
+    dockerignore: str
+    warnings: tuple[str, ...]
+
+
 def find_dockerfile(
     workspace: Workspace, dockerfile: str, workdir: str, where: str, kind: str
-) -> tuple[str, tuple[str, ...]]:
-    """The Dockerfile, and warnings.
+) -> FoundDockerfile:
+    """The Dockerfile, what stays out of its build, and warnings.
 
     It is looked for from the tree's root, then from ``workdir``: documents have always named both
     from the root, but a ``workdir`` often brings its own ``Dockerfile``. Raises ``SourceError``
-    ``no_dockerfile`` or ``path_outside_source``.
+    ``no_dockerfile``, ``path_outside_source`` or ``dockerignore_invalid``.
     """
     workspace.path_inside(dockerfile, "dockerfile")
     places = [os.path.normpath(dockerfile)]
@@ -50,4 +61,7 @@ def find_dockerfile(
     warnings: tuple[str, ...] = ()
     if len(files) > 1 and found[files[0]] != found[files[1]]:
         warnings = (f"The {kind} has {files[0]} and {files[1]}; {files[0]} is used.",)
-    return found[files[0]], warnings
+    root = os.path.realpath(workspace.context)
+    context = workspace.path_inside(workdir, "workdir")
+    ignore = find_ignore(root, context, os.path.join(root, files[0]))
+    return FoundDockerfile(found[files[0]], ignore, warnings)

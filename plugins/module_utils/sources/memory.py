@@ -21,7 +21,7 @@ from typing import Optional
 from .context_digest import DIGEST_VERSION
 from .tree import Known
 
-_VERSION = 1
+_VERSION = 2
 _MOST_FILES = 1000
 
 

@@ -9,13 +9,13 @@ outside, so that ``COPY .`` gives exactly what the context holds, a ``Dockerfile
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Optional
 
 from ..document.source import Folder, GitRepo, StandaloneDockerfile
 from ..errors import SourceError
 from ..listener import Listener
 from ..policy import Policy
+from .dockerignore import find_ignore
 from .download import fetch_text, login_warning
 from .git.commit import check_out, resolve
 from .locate import find_context
@@ -80,11 +80,12 @@ def fetch(
         warnings = (*warnings, *commit.warnings)
     else:
         context = _folder(source.context) if source.context else os.path.realpath(workspace.context)
-    dockerfile = _write(text, context, workspace)
+    root = os.path.realpath(workspace.context) if isinstance(source.context, GitRepo) else context
     return SourceTree(
         root=context,
         context=context,
-        dockerfile=dockerfile,
+        dockerfile=_write(text, workspace),
+        dockerignore=find_ignore(root, context, os.path.join(context, _NAME)),
         revision=revision,
         committed_at=committed_at,
         url=url,
@@ -92,15 +93,12 @@ def fetch(
     )
 
 
-def _write(text: bytes, context: str, workspace: Workspace) -> str:
-    """Write the Dockerfile, and what the ``context`` has for it to be ignored; gives its path."""
+def _write(text: bytes, workspace: Workspace) -> str:
+    """Write the Dockerfile; gives its path."""
     dockerfile = os.path.join(workspace.directory("dockerfile"), _NAME)
     try:
         with open(dockerfile, "wb") as file:
             file.write(text)
-        ignore = os.path.join(context, f"{_NAME}.dockerignore")
-        if os.path.isfile(ignore) and not os.path.islink(ignore):
-            shutil.copyfile(ignore, f"{dockerfile}.dockerignore")
     except OSError as error:
         raise unusable(workspace.path, error) from None
     return os.path.realpath(dockerfile)

@@ -46,9 +46,10 @@ class SourceTree:
     """A fetched source on disk.
 
     ``root`` is the top of the tree, ``context`` the build context in it and ``dockerfile``
-    the Dockerfile, all absolute and free of symbolic links. A Dockerfile that came by itself
-    lies outside of ``root``. ``revision`` is the full commit, or the digest (``sha256:...``) of a
-    Dockerfile without a repository or of an archive. ``committed_at`` is the time in Unix seconds
+    the Dockerfile, all absolute and free of symbolic links. ``dockerignore`` is the path of the patterns of
+    what stays out of the build, empty for none. A Dockerfile that came by itself lies outside of ``root``.
+    ``revision`` is the full commit, or the digest (``sha256:...``) of a Dockerfile without a repository or of
+    an archive. ``committed_at`` is the time in Unix seconds
     (for SOURCE_DATE_EPOCH) of the commit, or of an archive's newest member, else 0. ``url`` is where
     it came from, without credentials. ``warnings`` are sentences for the user.
 
@@ -65,6 +66,7 @@ class SourceTree:
     revision: str
     committed_at: int
     url: str
+    dockerignore: str = ""
     warnings: tuple[str, ...] = ()
     image: bool = False
     memory: str = ""

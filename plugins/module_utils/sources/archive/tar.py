@@ -16,7 +16,7 @@ from ...errors import SourceError
 from ...listener import Listener
 from ...policy import Policy
 from ..download import login_warning, opened, patiently
-from ..locate import find_context, find_dockerfile
+from ..locate import FoundDockerfile, find_context, find_dockerfile
 from ..tree import Identity, SourceTree
 from ..workspace import Workspace, unusable
 from .decompression import decompressed
@@ -54,21 +54,22 @@ def fetch(
     digest, newest = patiently(once, listener)
     image = False
     try:
-        dockerfile, warnings = _dockerfile(source, workspace)
+        found = _dockerfile(source, workspace)
         context = find_context(workspace, source.workdir, source.file.shown, _KIND)
     except SourceError as error:
         image = error.code == "no_dockerfile" and holds_image(workspace.context)
         if not image:
             raise
-        context, dockerfile, warnings = os.path.realpath(workspace.context), "", ()
+        context, found = os.path.realpath(workspace.context), FoundDockerfile("", "", ())
     return SourceTree(
         root=os.path.realpath(workspace.context),
         context=context,
-        dockerfile=dockerfile,
+        dockerfile=found.path,
+        dockerignore=found.dockerignore,
         revision=digest,
         committed_at=newest,
         url=source.file.shown,
-        warnings=(*login_warning(source.file), *warnings),
+        warnings=(*login_warning(source.file), *found.warnings),
         image=image,
     )
 
@@ -79,7 +80,7 @@ def holds_image(folder: str) -> bool:
     return {"oci-layout", "index.json"} <= names or "manifest.json" in names
 
 
-def _dockerfile(source: Archive, workspace: Workspace) -> tuple[str, tuple[str, ...]]:
+def _dockerfile(source: Archive, workspace: Workspace) -> FoundDockerfile:
     where = source.file.shown
     try:
         return find_dockerfile(workspace, source.dockerfile, source.workdir, where, _KIND)

@@ -47,13 +47,14 @@ def fetch(
     commit = check_out(source, identity, workspace, listener, policy)
     where = f"{source.url} ({source.version})"
     context = find_context(workspace, source.workdir, where, "repository")
-    dockerfile, warnings = find_dockerfile(workspace, source.dockerfile, source.workdir, where, "repository")
+    found = find_dockerfile(workspace, source.dockerfile, source.workdir, where, "repository")
     return SourceTree(
         root=os.path.realpath(workspace.context),
         context=context,
-        dockerfile=dockerfile,
+        dockerfile=found.path,
+        dockerignore=found.dockerignore,
         revision=commit.revision,
         committed_at=commit.committed_at,
         url=source.url,
-        warnings=(*commit.warnings, *warnings),
+        warnings=(*commit.warnings, *found.warnings),
     )

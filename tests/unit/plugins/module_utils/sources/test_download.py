@@ -313,17 +313,18 @@ def test_the_context_of_a_dockerfile_holds_what_the_commit_holds(
     assert sorted(os.listdir(tree.context)) == ["Dockerfile", "Dockerfile.dockerignore", "a"]
     assert Path(tree.context, "Dockerfile").read_text() == "own"
     assert Path(tree.dockerfile).read_bytes() == TEXT
-    assert Path(f"{tree.dockerfile}.dockerignore").read_text() == "*.md"
+    assert Path(tree.dockerignore).read_text() == "*.md"
     assert (tree.revision, tree.committed_at, tree.url) == (commit, 1700000000, url)
 
 
-def test_a_dockerignore_that_is_a_link_is_not_read(
+def test_a_dockerignore_that_is_a_link_out_of_the_context_is_refused(
     served: FileServer, workspace: Workspace, tmp_path: Path
 ) -> None:
     (tmp_path / "context").mkdir()
     (tmp_path / "context" / "Dockerfile.dockerignore").symlink_to("/etc/hostname")
-    tree = dockerfile(served, workspace, context=Folder(str(tmp_path / "context")))
-    assert os.listdir(os.path.dirname(tree.dockerfile)) == ["Dockerfile"]
+    with pytest.raises(SourceError) as caught:
+        dockerfile(served, workspace, context=Folder(str(tmp_path / "context")))
+    assert caught.value.code == "dockerignore_invalid"
 
 
 def test_a_subdir_or_a_folder_that_is_not_there_is_an_error(

@@ -582,3 +582,17 @@ def test_a_repository_cannot_send_git_lfs_to_a_hostile_address(tmp_path: Path, w
         error = failure(GitRepo(f"{server.url}/big.git"), workspace)
     assert "large files" in str(error)
     assert "refused" in str(error)
+
+
+def test_what_stays_out_of_a_build_is_named_beside_a_dockerfile_that_is_a_link(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    path = tmp_path / "repository"
+    repository(path, {"docker/real": "FROM scratch", "docker/patterns": "a", ".dockerignore": "b"})
+    (path / "Dockerfile").symlink_to("docker/real")
+    (path / "Dockerfile.dockerignore").symlink_to("docker/patterns")
+    git(path, "add", "--all")
+    git(path, "commit", "--quiet", "--message=Link")
+    tree = fetch(local(path), workspace)
+    assert tree.dockerfile == f"{tree.root}/docker/real"
+    assert Path(tree.dockerignore).read_text() == "a"
