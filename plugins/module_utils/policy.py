@@ -22,16 +22,16 @@ class SourceLimits:
     """How much a source may take while it is fetched, and as what lies in the workspace then.
 
     ``bytes`` on disk, ``files`` (folders and links count too), ``depth`` of folders one in another,
-    ``processes`` at a time, ``memory`` of all of these in bytes, ``submodules`` in all, ``seconds`` of one
-    step. The values are far above real sources: they end what would grow without end.
+    ``processes`` at a time, ``memory`` of all of these in bytes, ``submodules`` in all, ``seconds`` in
+    all. The values are far above real sources: they end what would grow without end.
     """
 
     bytes: int = 100 << 30
-    files: int = 4_000_000
+    files: int = 1_000_000
     depth: int = 200
     processes: int = 64
-    memory: int = 8 << 30
-    submodules: int = 1000
+    memory: int = 4 << 30
+    submodules: int = 500
     seconds: float = 3600.0
 
 

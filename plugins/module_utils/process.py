@@ -236,6 +236,33 @@ def filtered(argv: Sequence[str], feed: Callable[[], bytes]) -> Iterator[Filter]
 
 
 @contextmanager
+def started(argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``argv`` as ``run`` does, for a caller that reads its output, and waits for it, in the block.
+
+    It gets no input. Whatever is left of its group at the end of the block is ended. Raises
+    ``FileNotFoundError`` where the program does not exist, and ``Cancelled`` as ``run`` does.
+    """
+    child: Optional[Child] = None
+    stop = _stop
+    try:
+        with undisturbed():
+            child = Child(argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL)
+        if stop.is_set():
+            raise Cancelled()
+        yield child.program
+        if stop.is_set():
+            raise Cancelled()
+    finally:
+        if child is not None:
+            child.end()
+            with suppress(ProcessLookupError):
+                os.killpg(child.program.pid, signal.SIGKILL)
+            for stream in (child.program.stdout, child.program.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+@contextmanager
 def undisturbed() -> Iterator[None]:
     """Obey a signal that comes in the block only at its end.
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Optional
 
 from ...errors import SourceError
 from ...listener import Listener
 from ...network import git_url
-from ..workspace import remove_tree
+from ..workspace import Workspace, remove_tree
 from .client import Git, Place
+from .large_files import Tree, check_address, pull_large_files, read_config
+from .listing import Listing
+from .messages import too_large
 from .version import (
     Found,
     ambiguous,
@@ -24,12 +28,15 @@ from .version import (
     is_abbreviated,
     listing_options,
     parse_listing,
+    same_name,
     unknown,
 )
 
 _DEEPEST_SUBMODULE = 10
 _SOURCE = "refs/image-builder/source"
 _EVERYTHING = ("+refs/heads/*:refs/image-builder/heads/*", "+refs/tags/*:refs/image-builder/tags/*")
+# Also where a server has a part of the history only, which its branches then begin with.
+_FETCH = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--update-shallow")
 # An old or restricted server gives what it advertises only; a dumb one cannot cut history.
 _REFUSES_COMMIT = (
     r"does not allow request for unadvertised object|want \S+ not valid|couldn't find remote ref"
@@ -37,18 +44,8 @@ _REFUSES_COMMIT = (
 _REFUSES_SHALLOW = r"does not support shallow"
 _NO_COMMIT = r"not our ref"
 
-_GITLINK = "160000"
-_LFS_ATTRIBUTE = re.compile(rb"^\s*[^#\s].*\sfilter=lfs(?:\s|$)", re.MULTILINE)
 # Pointers stay pointers at checkout, whatever filters the user has; git lfs pull replaces them.
 _LFS_OFF = (("filter.lfs.process", ""), ("filter.lfs.smudge", ""), ("filter.lfs.required", "false"))
-_LFS_ON = (
-    ("filter.lfs.clean", "git-lfs clean -- %f"),
-    ("filter.lfs.process", "git-lfs filter-process"),
-    ("filter.lfs.smudge", "git-lfs smudge -- %f"),
-    ("filter.lfs.required", "true"),
-    ("lfs.transfer.maxretries", "4"),
-)
-_NO_LARGE_FILE = r"object not found|object does not exist"
 
 
 def look_up(git: Git, url: str, version: str, what: str) -> Optional[Found]:
@@ -61,6 +58,8 @@ def look_up(git: Git, url: str, version: str, what: str) -> Optional[Found]:
         return Found(commit, commit)
     references = parse_listing(git.list_references(url, listing_options(version), what))
     found = find(references, version, url)
+    if warning := same_name(references, version):
+        git.listener.line(f"warning: {warning}")
     if found is None and not (references and is_abbreviated(version)):
         raise unknown(references, version, url)
     return found
@@ -69,9 +68,12 @@ def look_up(git: Git, url: str, version: str, what: str) -> Optional[Found]:
 class Checkout:
     """One fetch with all its submodules: ``warnings`` grows, ``git_dirs`` holds the git directories."""
 
-    def __init__(self, git: Git, git_dirs: str, listener: Listener) -> None:
-        self.git_dirs = git_dirs
+    def __init__(self, git: Git, workspace: Workspace, listener: Listener) -> None:
+        self.git_dirs = workspace.directory("git")
         self.warnings: list[str] = []
+        self._workspace = workspace.path
+        self._submodules_left = git.limits.submodules
+        self._listing: Optional[Listing] = None
         self._git = git
         self._listener = listener
         self._count = 0
@@ -98,18 +100,25 @@ class Checkout:
         commit = self._transfer(git_dir, url, found, what)
         line = self._git.run(["rev-list", "--timestamp", "--max-count=1", commit], what, Place(git_dir))
         committed_at = max(int(line.split()[0]), 0)
+        # What it takes is known before a file is written.
+        listing = self._listing = Listing(what, self._git.limits, self._workspace, self._listing)
+        self._git.run(
+            ["ls-tree", "-r", "-t", "-z", "--long", "--full-tree", commit], what, Place(git_dir), listing.take
+        )
         self._git.run(
             ["checkout", "--quiet", "--force", "--detach", commit],
             what,
             Place(git_dir, work_tree, _LFS_OFF),
         )
-        listed = self._git.run(["ls-files", "--stage", "-z"], what, Place(git_dir, work_tree))
-        entries = [entry.partition("\t") for entry in listed.split("\0") if entry]
-        self._pull_large_files(git_dir, work_tree, url, what, [path for _, _, path in entries])
-        links = {path: info.split()[1] for info, _, path in entries if info.startswith(_GITLINK)}
-        if links:
-            self._fetch_submodules(git_dir, work_tree, url, links, submodule, depth)
+        tree = Tree(git_dir, work_tree, url, what)
+        self._pull_large_files(git_dir, tree, listing.attributes)
+        if listing.links:
+            self._fetch_submodules(tree, listing.links, submodule, depth)
         return commit, committed_at
+
+    def _pull_large_files(self, git_dir: str, tree: Tree, attributes: Sequence[str]) -> None:
+        if warning := pull_large_files(self._git, tree, attributes, self._listener):
+            self.warnings.append(warning)
 
     def _init(self, commit: str, what: str) -> str:
         self._count += 1
@@ -129,7 +138,7 @@ class Checkout:
         while True:
             result = self._git.ask(
                 url,
-                ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *depth, "--", url, *wants],
+                [*_FETCH, *depth, "--", url, *wants],
                 what,
                 Place(git_dir),
                 expected=f"{_REFUSES_COMMIT}|{_REFUSES_SHALLOW}|{_NO_COMMIT}",
@@ -160,28 +169,21 @@ class Checkout:
         """Find an abbreviated commit in the history of all branches and tags, without their files."""
         self._listener.line(f"looking for the commit {version} in all branches and tags")
         git_dir = self._init(version, what)
-        self._git.ask(
-            url,
-            [
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--filter=tree:0",
-                "--",
-                url,
-                *_EVERYTHING,
-            ],
-            what,
-            Place(git_dir),
-        )
-        names = self._git.run(
-            ["rev-parse", f"--disambiguate={version.lower()}"], what, Place(git_dir)
-        ).split()
-        commits = {}
-        for name in names:
-            if self._git.run(["cat-file", "-t", name], what, Place(git_dir)).strip() == "commit":
-                commits[name] = ""
+        # A git that would fetch what is left out, object by object, is not told to leave anything out.
+        without_files = ("--filter=tree:0",) if self._git.knows_no_lazy_fetch else ()
+        self._git.ask(url, [*_FETCH, *without_files, "--", url, *_EVERYTHING], what, Place(git_dir))
+        commits: dict[str, str] = {}
+        begun = b""
+
+        def take(chunk: bytes) -> None:
+            nonlocal begun
+            *lines, begun = (begun + chunk).split(b"\n")
+            for line in lines:
+                if line.startswith(prefix):
+                    commits[line.decode("ascii")] = ""
+
+        prefix = version.lower().encode("ascii")
+        self._git.run(["rev-list", "--all"], what, Place(git_dir), take)
         remove_tree(git_dir)
         if len(commits) > 1:
             raise ambiguous(version, commits, url)
@@ -189,62 +191,8 @@ class Checkout:
             raise self._unknown(url, version, what)
         return Found(*commits, *commits)
 
-    def _pull_large_files(self, git_dir: str, work_tree: str, url: str, what: str, paths: list[str]) -> None:
-        if not any(_uses_lfs(os.path.join(work_tree, path)) for path in paths if _is_attributes(path)):
-            return
-        if not self._git.has_lfs():
-            self.warnings.append(
-                f"{what[:1].upper()}{what[1:]} keeps files in Git LFS, which is not installed here: "
-                "the build gets pointers in their place. Install git-lfs."
-            )
-            return
-        self._check_lfs_configuration(git_dir, work_tree, what)
-        self._listener.line(f"fetching large files of {what}")
-        result = self._git.ask(
-            url,
-            ["lfs", "pull"],
-            what,
-            Place(git_dir, work_tree, (*_LFS_ON, ("remote.origin.url", url))),
-            expected=_NO_LARGE_FILE,
-        )
-        if result.status:
-            raise SourceError(
-                "git_failed",
-                f"The server lacks a large file of {what}.",
-                hint="Push it there: git lfs push --all.",
-            )
-
-    def _check_lfs_configuration(self, git_dir: str, work_tree: str, what: str) -> None:
-        """A repository can name another server for its large files; the rules for addresses hold for it."""
-        path = os.path.join(work_tree, ".lfsconfig")
-        if os.path.islink(path) or not os.path.isfile(path):
-            return
-        listed = self._git.run(
-            ["config", "--file", path, "--no-includes", "--null", "--list"], what, Place(git_dir)
-        )
-        for entry in filter(None, listed.split("\0")):
-            name, _, value = entry.partition("\n")
-            if name.endswith("url"):
-                self._check_address(value, f"The address of the large files of {what}")
-                self._git.check_reach(value)
-
-    def _check_address(self, url: str, subject: str) -> None:
-        reason = ""
-        try:
-            git_url.check_url(url)
-        except ValueError as error:
-            reason = str(error)
-        if not reason and git_url.transport(url) not in self._git.transports:
-            reason = f"the transport {git_url.transport(url)} is not allowed in it"
-        if reason:
-            raise SourceError(
-                "git_failed", f"{subject} is refused: {reason}.", hint="Correct it in the repository."
-            )
-
-    def _fetch_submodules(
-        self, git_dir: str, work_tree: str, url: str, links: dict[str, str], parent: str, depth: int
-    ) -> None:
-        known = self._submodules(git_dir, work_tree, f"the repository {url}")
+    def _fetch_submodules(self, tree: Tree, links: dict[str, str], parent: str, depth: int) -> None:
+        known = self._submodules(tree)
         for path, commit in links.items():
             name = f"{parent}/{path}" if parent else path
             address, update = known.get(path, ("", ""))
@@ -260,13 +208,17 @@ class Checkout:
                     "git_failed", f"The submodules of {self._git.repo.url} are nested too deeply."
                 )
             try:
-                address = git_url.join(url, address)
+                address = git_url.join(tree.url, address)
             except ValueError as error:
                 raise SourceError("git_failed", f"The submodule {name!r} is refused: {error}.") from None
-            self._check_address(address, f"The address of the submodule {name!r}")
-            target = os.path.join(work_tree, path)
+            check_address(self._git, address, f"The address of the submodule {name!r}")
+            self._submodules_left -= 1
+            if self._submodules_left < 0:
+                most = self._git.limits.submodules
+                raise too_large(f"The repository {self._git.repo.url} has more than {most} submodules in all")
+            target = os.path.join(tree.work_tree, path)
             # git leaves an empty directory there; anything else is a trick.
-            if os.path.realpath(target) != os.path.join(os.path.realpath(work_tree), path) or os.listdir(
+            if os.path.realpath(target) != os.path.join(os.path.realpath(tree.work_tree), path) or os.listdir(
                 target
             ):
                 raise SourceError(
@@ -275,17 +227,10 @@ class Checkout:
             self._listener.line(f"fetching submodule {name!r} from {address}")
             self.fetch(address, commit, target, name, depth + 1)
 
-    def _submodules(self, git_dir: str, work_tree: str, what: str) -> dict[str, tuple[str, str]]:
+    def _submodules(self, tree: Tree) -> dict[str, tuple[str, str]]:
         """What ``.gitmodules`` says: by path, the address and the way of updating."""
-        path = os.path.join(work_tree, ".gitmodules")
-        if os.path.islink(path) or not os.path.isfile(path):
-            return {}
-        listed = self._git.run(
-            ["config", "--file", path, "--no-includes", "--null", "--list"], what, Place(git_dir)
-        )
         sections: dict[str, dict[str, str]] = {}
-        for entry in filter(None, listed.split("\0")):
-            name, _, value = entry.partition("\n")
+        for name, value in read_config(self._git, tree, ".gitmodules"):
             section, _, key = name.rpartition(".")
             sections.setdefault(section, {})[key] = value
         return {
@@ -293,17 +238,3 @@ class Checkout:
             for keys in sections.values()
             if "path" in keys
         }
-
-
-def _is_attributes(path: str) -> bool:
-    return path.rpartition("/")[2] == ".gitattributes"
-
-
-def _uses_lfs(path: str) -> bool:
-    if os.path.islink(path):
-        return False
-    try:
-        with open(path, "rb") as file:
-            return bool(_LFS_ATTRIBUTE.search(file.read()))
-    except OSError:
-        return False

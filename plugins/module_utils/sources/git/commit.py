@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from ...document.source import GitRepo
@@ -22,6 +22,7 @@ from ..tree import Identity
 from ..workspace import Workspace, remove_tree, unusable
 from .checkout import Checkout, look_up
 from .client import Git
+from .masked import Masked
 from .version import Found, check_version, full_commit, listing_options
 
 _LATEST_TIME = 253402300799  # the year 9999; a commit can claim any
@@ -33,12 +34,14 @@ def resolve(repo: GitRepo, listener: Listener, policy: Policy) -> Optional[Found
     ``None`` for an abbreviated commit that no branch or tag stands at: only ``check_out``
     can tell. Raises ``SourceError``.
     """
-    git, what = Git(_checked(repo), listener, policy), f"the repository {repo.url}"
-    found = look_up(git, repo.url, repo.version, what)
-    if full_commit(repo.version):
-        # Nobody was asked for it, but what is known of it is for those who may read the repository.
-        git.list_references(repo.url, listing_options(repo.version), what)
-    return found
+    told = Masked(repo, listener)
+    with told.errors():
+        git, what = Git(_checked(repo), told, policy), f"the repository {repo.url}"
+        found = look_up(git, repo.url, repo.version, what)
+        if full_commit(repo.version):
+            # Nobody was asked for it, but what is known of it is for those who may read the repository.
+            git.list_references(repo.url, listing_options(repo.version), what)
+        return found
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,19 @@ def check_out(
     ``git_missing``, ``ssh_host_key``, ``ssh_key_unusable``, ``certificate_not_trusted``,
     ``path_outside_source``, ``address_forbidden``, ``git_failed``).
     """
-    git = Git(_checked(repo), listener, policy)
+    told = Masked(repo, listener)
+    with told.errors():
+        commit = _checked_out(repo, identity, workspace, told, policy)
+    return replace(commit, warnings=tuple(map(told.text, commit.warnings)))
+
+
+def _checked_out(
+    repo: GitRepo, identity: Optional[Identity], workspace: Workspace, listener: Listener, policy: Policy
+) -> Commit:
+    git = Git(_checked(repo), listener, policy, workspace.path)
     listener.line(f"fetching {repo.url} ({repo.version})")
     found = Found(identity.want or identity.revision, identity.revision) if identity else None
-    checkout = Checkout(git, workspace.directory("git"), listener)
+    checkout = Checkout(git, workspace, listener)
     try:
         commit, committed_at = checkout.fetch(repo.url, repo.version, workspace.context, found=found)
         committed_at = min(committed_at, _LATEST_TIME)

@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple
 
 from ...errors import SourceError
+from .bounded import DiskFull, LimitPassed
 
 
 class _Rule(NamedTuple):
@@ -33,13 +34,28 @@ _ACCESS_HINT = (
     "'ssh_key_file' for ssh, and check that they may read this repository."
 )
 
+_DISK_FULL = "There is no space left for {what}."
+_DISK_HINT = "Free some, or give a folder on another file system as 'custom_workdir'."
+
 # The first rule that fits decides: causes stand before what follows from them.
 _RULES = (
     _rule(
         r"no space left on device|disk quota exceeded",
         "disk_full",
-        "There is no space left for {what}.",
-        "Free some, or give a folder on another file system as 'custom_workdir'.",
+        _DISK_FULL,
+        _DISK_HINT,
+    ),
+    _rule(
+        r"out of memory|malloc failed|realloc failed|cannot allocate memory|file too large",
+        "source_too_large",
+        "{What} holds something that takes more memory or disk than a source may.",
+        "Take large files out of the repository, or keep them in Git LFS.",
+    ),
+    _rule(
+        r"from promisor remote|lazy fetching disabled",
+        "git_failed",
+        "The server of {what} holds a part of it only: it is a partial clone (git clone --filter).",
+        "Give the address that it was cloned from, or complete it: git fetch --refetch --no-filter.",
     ),
     _rule(
         r"remote host identification has changed",
@@ -123,10 +139,27 @@ _RULES = (
     ),
 )
 
+_LIMIT_HINT = (
+    "Build from a smaller repository; where this one is as it should be, ask those who run this machine to "
+    "raise the limits of sources."
+)
+
 _NOISE = re.compile(
     r"(?:fatal|error|remote|warning|hint|ssh): *|and the repository exists\.|"
     r"Please make sure you have the correct access rights|.*Could not read from remote repository\.?"
 )
+
+
+def limit_passed(error: LimitPassed, what: str) -> SourceError:
+    """The error for a git that was ended since it took too much."""
+    if isinstance(error, DiskFull):
+        return SourceError("disk_full", _DISK_FULL.format(what=what), hint=_DISK_HINT)
+    return too_large(f"{what[:1].upper()}{what[1:]} takes {error}")
+
+
+def too_large(clause: str) -> SourceError:
+    """The error for a repository that ``clause`` says is more than it may be."""
+    return SourceError("source_too_large", f"{clause}.", hint=_LIMIT_HINT)
 
 
 class PassingError(SourceError):

@@ -44,11 +44,14 @@ def is_abbreviated(version: str) -> bool:
 
 
 def listing_options(version: str) -> tuple[str, ...]:
-    """Options of ``git ls-remote`` that keep references out which ``version`` cannot mean.
+    """Options and patterns of ``git ls-remote`` that keep references out which ``version`` cannot mean.
 
     Servers keep one reference for each pull request, so the full list can be megabytes.
     """
     full_list = version == "HEAD" or version.startswith(("refs/", "heads/", "tags/", "pull/"))
+    if is_abbreviated(version):
+        # It may be where no branch stands: a repository with a working tree, at a commit by itself.
+        return ("HEAD", "refs/heads/*", "refs/tags/*")
     return () if full_list else ("--heads", "--tags")
 
 
@@ -64,15 +67,15 @@ def parse_listing(text: str) -> dict[str, str]:
 def find(references: Mapping[str, str], version: str, url: str) -> Optional[Found]:
     """What ``version`` means among ``references`` (name to commit); ``None`` where it is not there.
 
-    A branch goes before a tag of the same name, as for ``git clone --branch``; names go
+    A branch goes before a tag of the same name, as for ``git clone --branch`` and for BuildKit; names go
     before abbreviated commits. Raises ``SourceError`` ``no_such_version`` where an
     abbreviation fits several commits.
     """
     commit = full_commit(version)
     if commit:
         return Found(commit, commit)
-    for name in (version, f"refs/heads/{version}", f"refs/tags/{version}", f"refs/{version}"):
-        if name in references and (name == "HEAD" or name.startswith("refs/")):
+    for name in _meanings(version):
+        if name in references:
             return Found(name, references[name])
     if not is_abbreviated(version):
         return None
@@ -80,6 +83,21 @@ def find(references: Mapping[str, str], version: str, url: str) -> Optional[Foun
     if len(named) > 1:
         raise ambiguous(version, named, url)
     return next((Found(name, commit) for commit, name in named.items()), None)
+
+
+def same_name(references: Mapping[str, str], version: str) -> str:
+    """A warning where ``version`` is a branch and a tag, at other commits; else nothing."""
+    branch, tag = f"refs/heads/{version}", f"refs/tags/{version}"
+    found = next((name for name in _meanings(version) if name in references), "")
+    if found != branch or references.get(tag, references[branch]) == references[branch]:
+        return ""
+    return f"{version} is a branch and a tag; the branch is used. Write {tag} for the tag."
+
+
+def _meanings(version: str) -> tuple[str, ...]:
+    """The full names that ``version`` can stand for, the first that is there counts (see gitrevisions(7))."""
+    names = (version, f"refs/{version}", f"refs/heads/{version}", f"refs/tags/{version}")
+    return tuple(name for name in names if name == "HEAD" or name.startswith("refs/"))
 
 
 def ambiguous(version: str, commits: Mapping[str, str], url: str) -> SourceError:
