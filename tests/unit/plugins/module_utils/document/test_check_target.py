@@ -283,6 +283,23 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
             {"cache_to": [{"ref": "a", "mode": "most"}]},
             "target.images[0].cache_to[0].mode: expected min or max",
         ),
+        # That compression kills Docker Engine 28.5: no value may carry an attribute of BuildKit's along.
+        (
+            {"cache_to": ["cache:1,compression=estargz"]},
+            "target.images[0].cache_to[0].ref: 'cache:1,compression=estargz' is not an image",
+        ),
+        (
+            {"cache_from": [{"ref": "cache:1,compression=estargz"}]},
+            "target.images[0].cache_from[0].ref: 'cache:1,compression=estargz' is not an image",
+        ),
+        (
+            {"cache_to": [{"ref": "a", "compression": "estargz"}]},
+            "target.images[0].cache_to[0].compression: unknown key",
+        ),
+        (
+            {"cache_to": [{"ref": "a", "mode": "max,compression=estargz"}]},
+            "target.images[0].cache_to[0].mode: expected min or max",
+        ),
         ({"cache_to": [None]}, "target.images[0].cache_to[0]: expected a mapping, got nothing"),
         ({"plattforms": []}, "target.images[0].plattforms: unknown key; did you mean 'platforms'?"),
         ({"qq": 1}, "target.images[0].qq: unknown key; known are image, tag, tags, base"),
