@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -275,6 +276,32 @@ def test_an_oci_archive_is_pushed_with_all_its_platforms(site: Site, layout: Pat
     assert list(image.platforms()) == ["linux/amd64", "linux/arm64"]
     assert [image.read("/arch", platform) for platform in image.platforms()] == ["x86_64\n", "aarch64\n"]
     assert [result.state for result in site.build({"tar": {"path": str(layout)}}).results] == ["unchanged"]
+
+
+@pytest.mark.parametrize("layers", [[], None])
+def test_an_oci_archive_of_an_image_without_layers_is_pushed(site: Site, layers: Optional[list[Any]]) -> None:
+    def blob(content: Any) -> dict[str, Any]:
+        text = json.dumps(content).encode()
+        digest = hashlib.sha256(text).hexdigest()
+        (folder / "blobs/sha256" / digest).write_bytes(text)
+        return {"digest": f"sha256:{digest}", "size": len(text)}
+
+    folder = site.folder / "bare"
+    (folder / "blobs/sha256").mkdir(parents=True)
+    rootfs = {"type": "layers", "diff_ids": layers}
+    config = blob(
+        {"architecture": "amd64", "os": "linux", "config": {"Labels": {"a": "b"}}, "rootfs": rootfs}
+    )
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    config["mediaType"] = "application/vnd.oci.image.config.v1+json"
+    manifest = blob({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers})
+    index = {"schemaVersion": 2, "manifests": [{**manifest, "mediaType": kind}]}
+    (folder / "index.json").write_text(json.dumps(index))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    path = site.folder / "bare.tar"
+    subprocess.run(["tar", "-cf", str(path), "-C", str(folder), "."], check=True)
+    assert site.built({"tar": {"path": str(path)}}).digest == manifest["digest"]
+    assert [result.state for result in site.build({"tar": {"path": str(path)}}).results] == ["unchanged"]
 
 
 def test_some_platforms_of_an_oci_archive_can_be_pushed_alone(site: Site, layout: Path) -> None:

@@ -127,7 +127,7 @@ def _read_manifest(find: Find, entry: Mapping[str, Any]) -> Optional[StoredManif
         return None
     content = json.loads(body)
     blobs = {}
-    for descriptor in (content["config"], *content["layers"]):
+    for descriptor in (content["config"], *(content["layers"] or ())):
         path = _blob(find, str(descriptor["digest"]))
         if os.path.isfile(path):
             blobs[str(descriptor["digest"])] = path

@@ -22,6 +22,7 @@ MOST_MEMORY = 128 << 20
 _CHUNK = 64 << 10
 _LONGEST_MAGIC = 6
 _GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _ZSTD = (b"\x28\xb5\x2f\xfd", *(bytes((n,)) + b"\x2a\x4d\x18" for n in range(0x50, 0x60)))
 
 
@@ -125,6 +126,12 @@ def decompressed(stream: Readable) -> Iterator[Readable]:
     elif start.startswith(_ZSTD):
         with _zstd(whole) as content:
             yield content
+    elif start.startswith(_ZIP):
+        raise SourceError(
+            "archive_invalid",
+            "The archive is a zip archive, and a tar archive is wanted.",
+            hint="Unpack it and pack it anew with: tar --create --gzip --file X.tar.gz --directory FOLDER .",
+        )
     else:
         yield whole
 

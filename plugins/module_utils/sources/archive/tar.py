@@ -18,7 +18,7 @@ from ...policy import Policy
 from ..download import login_warning, opened, patiently
 from ..locate import FoundDockerfile, find_context, find_dockerfile
 from ..tree import Identity, SourceTree
-from ..workspace import Workspace, unusable
+from ..workspace import Workspace, remove_tree, unusable
 from .decompression import decompressed
 from .unpack import unpack
 
@@ -47,7 +47,7 @@ def fetch(
     def once() -> tuple[str, int]:
         workspace.empty()
         with opened(source.file, policy.reach) as body, decompressed(body) as content:
-            newest = unpack(content, body, workspace.context)
+            newest = unpack(content, body, workspace.context, policy.source)
             return body.finish(), newest
 
     listener.line(f"fetching {source.file.shown}")
@@ -91,8 +91,11 @@ def _dockerfile(source: Archive, workspace: Workspace) -> FoundDockerfile:
 
 
 def _lift_single_folder(workspace: Workspace) -> bool:
-    """Make the one folder that the tree holds the tree; whether there was one."""
-    names = os.listdir(workspace.context)
+    """Make the one folder that the tree holds the tree; whether there was one.
+
+    What macOS puts beside it goes: ``._NAME`` (AppleDouble, RFC 1740), ``.DS_Store``, ``__MACOSX``.
+    """
+    names = [name for name in os.listdir(workspace.context) if not _of_macos(name)]
     if len(names) != 1:
         return False
     inner = os.path.join(workspace.context, names[0])
@@ -101,8 +104,12 @@ def _lift_single_folder(workspace: Workspace) -> bool:
     aside = os.path.join(workspace.path, "lifted")
     try:
         os.rename(inner, aside)
-        os.rmdir(workspace.context)
+        remove_tree(workspace.context)
         os.rename(aside, workspace.context)
     except OSError as error:
         raise unusable(workspace.path, error) from None
     return True
+
+
+def _of_macos(name: str) -> bool:
+    return name.startswith("._") or name in (".DS_Store", "__MACOSX")

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from ...errors import SourceError
+from ...policy import SourceLimits
 from ...text import printable
 from ..download import Body
 from ..workspace import unusable
@@ -25,11 +26,12 @@ MODEST_SIZE = 512 << 20
 HIGHEST_RATIO = 200
 #: The share of the free space of the workspace's file system that an archive may take.
 DISK_SHARE = 0.9
-MOST_MEMBERS = 500_000
-#: Bytes of the path of a member, the folders around it, and the bytes of all that describes one
+#: Beyond ``MODEST_FILES`` files, folders and links, an archive must be as large as that many entries need.
+MODEST_FILES = 20_000
+LEAST_BYTES = 2
+#: Bytes of the path of a member, and the bytes of all that describes one
 #: (long names, pax records, the map of a sparse file).
 LONGEST_PATH = 2048
-MOST_FOLDERS = 128
 LONGEST_HEADER = 1 << 20
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -37,14 +39,14 @@ _CHUNK = 256 << 10
 _LATEST_TIME = 253402300799  # the year 9999; a member can claim any
 
 
-def unpack(content: Readable, body: Body, folder: str) -> int:
+def unpack(content: Readable, body: Body, folder: str, limits: SourceLimits) -> int:
     """Unpack ``content``, which comes out of ``body``, into the empty ``folder``.
 
-    Returns the time of the newest member in Unix seconds. Raises ``SourceError``:
-    ``archive_invalid``, ``archive_unsafe``, ``archive_too_large``, ``disk_full``.
+    Of ``limits`` those count that are of what lies on disk. Returns the time of the newest member in Unix
+    seconds. Raises ``SourceError``: ``archive_invalid``, ``archive_unsafe``, ``archive_too_large``, ``disk_full``.
     """
     try:
-        return _Unpacking(content, body, folder).run()
+        return _Unpacking(content, body, folder, limits).run()
     except tarfile.TarError as error:
         raise damaged(str(error)) from None
     except (ValueError, RecursionError, OverflowError):
@@ -102,8 +104,9 @@ class _Stream:
 
 
 class _Unpacking:
-    def __init__(self, content: Readable, body: Body, folder: str) -> None:
+    def __init__(self, content: Readable, body: Body, folder: str, limits: SourceLimits) -> None:
         self._stream = _Stream(content)
+        self._limits = limits
         self._body = body
         self._folder = folder
         self._folders = {""}
@@ -111,20 +114,20 @@ class _Unpacking:
         self._written = 0
         self._newest = 0
         space = os.statvfs(folder)
-        self._room = int(space.f_bavail * space.f_frsize * DISK_SHARE)
+        self._room = min(int(space.f_bavail * space.f_frsize * DISK_SHARE), limits.bytes)
+        # Some file systems have no fixed number of files, and say 0.
+        room = int(space.f_favail * DISK_SHARE) if space.f_files else limits.files
+        self._files_left = min(room, limits.files)
+        self._files = 0
 
     def run(self) -> int:
         # Its own stream mode would read headers of any length into memory.
         with tarfile.TarFile(fileobj=self._stream, errors="surrogateescape") as archive:  # type: ignore[arg-type]
-            count = 0
             while True:
                 self._stream.budget = LONGEST_HEADER
                 member = archive.next()
                 if member is None:
                     break
-                count += 1
-                if count > MOST_MEMBERS:
-                    raise _too_large(f"it has more than {MOST_MEMBERS} members")
                 self._member(archive, member)
                 # It remembers every member, and pax records for all that follow.
                 archive.members.clear()  # type: ignore[attr-defined]
@@ -137,7 +140,7 @@ class _Unpacking:
         return self._newest
 
     def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        name = _safe_name(member.name)
+        name = self._name(member.name)
         if member.size < 0 or member.mtime != member.mtime:
             raise damaged("one of its headers is damaged")
         time = int(min(max(member.mtime, 0), _LATEST_TIME))
@@ -193,7 +196,7 @@ class _Unpacking:
         os.utime(path, (time, time), follow_symlinks=False)
 
     def _hard_link(self, name: str, member: tarfile.TarInfo) -> None:
-        original = _safe_name(member.linkname)
+        original = self._name(member.linkname)
         path = os.path.join(self._folder, original)
         parent = os.path.dirname(original)
         if parent not in self._folders or not os.path.lexists(path):
@@ -208,6 +211,7 @@ class _Unpacking:
         if name not in self._folders:
             self._make_folder(os.path.dirname(name))
             path = os.path.join(self._folder, name)
+            self._count()
             try:
                 os.mkdir(path, 0o755)
             except FileExistsError:
@@ -221,10 +225,32 @@ class _Unpacking:
         self._make_folder(os.path.dirname(name))
         if name in self._folders:
             raise _unsafe(f"{name!r} is a folder and something else")
+        self._count()
         path = os.path.join(self._folder, name)
         if os.path.lexists(path):
             os.unlink(path)
         return path
+
+    def _count(self) -> None:
+        """Count what is about to be made: one file more, or folder, or link."""
+        self._files += 1
+        if self._files > self._files_left:
+            raise _too_large(f"it holds more than {self._files_left} files and folders")
+        if self._files > MODEST_FILES and self._files > self._body.size // LEAST_BYTES:
+            raise _too_large(f"it holds more files and folders than fit into {self._body.size} bytes")
+
+    def _name(self, name: str) -> str:
+        """The path of a member in the folder that it is unpacked to, without ``.`` and double slashes."""
+        if not _is_clean(name):
+            raise _unsafe(f"the name {name[:100]!r} cannot be")
+        if name.startswith("/"):
+            raise _unsafe(f"{name!r} is an absolute path")
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if ".." in parts:
+            raise _unsafe(f"{name!r} leads out of it")
+        if len(parts) > self._limits.depth:
+            raise _unsafe(f"{name[:100]!r} lies in too many folders")
+        return "/".join(parts)
 
     def _check_room(self, size: int) -> None:
         self._announced += size
@@ -235,20 +261,6 @@ class _Unpacking:
         self._written += size
         if self._written > MODEST_SIZE and self._written > HIGHEST_RATIO * self._body.size:
             raise _too_large(f"it unpacks to more than {HIGHEST_RATIO} times its size")
-
-
-def _safe_name(name: str) -> str:
-    """The path of a member in the folder that it is unpacked to, without ``.`` and double slashes."""
-    if not _is_clean(name):
-        raise _unsafe(f"the name {name[:100]!r} cannot be")
-    if name.startswith("/"):
-        raise _unsafe(f"{name!r} is an absolute path")
-    parts = [part for part in name.split("/") if part not in ("", ".")]
-    if ".." in parts:
-        raise _unsafe(f"{name!r} leads out of it")
-    if len(parts) > MOST_FOLDERS:
-        raise _unsafe(f"{name[:100]!r} lies in too many folders")
-    return "/".join(parts)
 
 
 def _is_clean(name: str) -> bool:

@@ -11,6 +11,7 @@ import os
 import stat
 import subprocess
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,10 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.so
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import SourceError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.file_url import to_url
+from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import SourceLimits
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.archive import unpack
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.download import Body
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.tree import SourceTree
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.workspace import Workspace
 from hypothesis import given
@@ -189,6 +192,20 @@ def test_a_single_folder_counts_as_the_root_where_the_dockerfile_lies_in_it(fetc
     assert tree.dockerfile_name == "Dockerfile"
 
 
+def test_what_macos_puts_beside_a_single_folder_does_not_count(fetch: Fetch) -> None:
+    beside = [member(name, b"x") for name in ("._app-1.0", ".DS_Store", "__MACOSX/._app-1.0")]
+    inside = [member(f"app-1.0/{info.name}", content) for info, content in (DOCKERFILE, member("a", b"1"))]
+    tree = fetch(tar(*beside, folder("app-1.0"), *inside))
+    assert sorted(os.listdir(tree.context)) == ["Dockerfile", "a"]
+
+
+def test_a_zip_archive_is_called_one(fetch: Fetch) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("Dockerfile", "FROM scratch")
+    refused(fetch, content.getvalue(), "archive_invalid", "is a zip archive")
+
+
 def test_a_single_folder_stays_where_the_document_names_it(fetch: Fetch) -> None:
     tree = fetch(tar(member("app/Dockerfile", b"FROM scratch\n")), dockerfile="app/Dockerfile", workdir="app")
     assert (os.path.basename(tree.context), tree.dockerfile_name) == ("app", "app/Dockerfile")
@@ -235,7 +252,7 @@ def test_a_dockerfile_or_workdir_behind_a_link_that_leads_out_is_refused(fetch: 
         ([member("a\nb")], "the name 'a\\nb' cannot be"),
         ([member("a\x1b[31mb")], "cannot be"),
         ([member("x" * 300)], "cannot be"),
-        ([member("a/" * 200 + "x")], "too many folders"),
+        ([member("a/" * 300 + "x")], "too many folders"),
         ([member("a/" * 2000 + "x")], "cannot be"),
         ([symlink("a", "b\nc")], "the link 'a'"),
         ([symlink("a", "")], "the link 'a'"),
@@ -360,10 +377,41 @@ def test_a_sparse_file_counts_with_its_holes(fetch: Fetch, monkeypatch: pytest.M
     refused(fetch, tar(DOCKERFILE, member("a", b"x", pax_headers=records)), "archive_too_large")
 
 
-def test_more_members_than_anybody_has_are_refused(fetch: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpack, "MOST_MEMBERS", 100)
-    archive = tar(DOCKERFILE, *(member(f"{n}") for n in range(100)))
-    refused(fetch, archive, "archive_too_large", "more than 100 members")
+@pytest.mark.parametrize(
+    "members",
+    [
+        [member(f"{n}") for n in range(100)],
+        [folder(f"{n}") for n in range(100)],
+        [symlink(f"{n}", "x") for n in range(100)],
+        [hard_link(f"{n}", "Dockerfile") for n in range(100)],
+        [member("/".join(map(str, range(50 * n, 50 * n + 50)))) for n in range(2)],
+    ],
+    ids=["files", "folders", "links", "hard links", "folders of files"],
+)
+def test_more_files_and_folders_than_may_be_are_refused(
+    tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]]
+) -> None:
+    def unpacked(limits: SourceLimits) -> None:
+        content = io.BytesIO(tar(DOCKERFILE, *members))
+        file = RemoteFile(to_url("/archive.tar"))
+        unpack.unpack(content, Body(content, file), str(tmp_path / str(limits.files)), limits)
+
+    for files in (100, 101):
+        (tmp_path / str(files)).mkdir()
+    with pytest.raises(SourceError, match="more than 100 files and folders") as caught:
+        unpacked(SourceLimits(files=100))
+    assert caught.value.code == "archive_too_large"
+    assert sum(len(names) + len(files) for _, names, files in os.walk(tmp_path / "100")) <= 100
+    unpacked(SourceLimits(files=101))
+
+
+def test_a_small_archive_does_not_take_a_file_system_by_its_folders(
+    fetch: Fetch, workspace: Workspace
+) -> None:
+    bomb = lzma.compress(tar(DOCKERFILE, *(member(f"{n}/" + "a/" * 126 + "b") for n in range(400))))
+    assert len(bomb) < 20_000
+    refused(fetch, bomb, "archive_too_large", "files and folders than fit into")
+    assert sum(len(names) + len(files) for _, names, files in os.walk(workspace.context)) <= 20_001
 
 
 def test_what_follows_the_end_is_neither_unpacked_nor_written(fetch: Fetch, workspace: Workspace) -> None:
