@@ -18,7 +18,10 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.check import without_nulls
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import (
+    PARTS,
+    without_nulls,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import (
     KEYS,
     Document,
@@ -81,16 +84,13 @@ def _given(variables: Mapping[str, Any]) -> Content:
 
 
 def _handed_on(document: Document) -> dict[str, Any]:
-    """The result, for the modules: a key that is null is left out, since they know only values."""
+    """The result, for the modules."""
+    parts = {name: without_nulls(document.raw.get(name) or {}, spec) for name, spec in PARTS.items()}
     return {
         "changed": False,
         "_ansible_no_log": True,
-        "source": without_nulls(document.raw["source"]),
-        "target": without_nulls(document.raw["target"]),
-        "options": {
-            **without_nulls(document.raw.get("options") or {}),
-            "timeout": document.options.limit,
-        },
+        **parts,
+        "options": {**parts["options"], "timeout": document.options.limit},
         "custom_workdir": document.custom_workdir,
         "references": [str(name) for image in document.target.images for name in image.references],
     }

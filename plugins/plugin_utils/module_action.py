@@ -19,6 +19,10 @@ from typing import Any
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import (
+    PARTS,
+    without_nulls,
+)
 
 PROGRESS = "IMAGE_BUILDER_PROGRESS"
 RESULT = "IMAGE_BUILDER_RESULT"
@@ -51,12 +55,16 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         if self._connection.transport == "local":
             with _progress_shown() as path:
                 self._set_environment({PROGRESS: path, WATCHED: _watched()})
-                result.update(self._execute_module(task_vars=task_vars))
+                result.update(self._execute_module(module_args=self._arguments(), task_vars=task_vars))
         else:
-            result.update(self._execute_module(task_vars=task_vars))
+            result.update(self._execute_module(module_args=self._arguments(), task_vars=task_vars))
         fail_readably(self._task.name, result)
         write_result(result)
         return result
+
+    def _arguments(self) -> dict[str, Any]:
+        """The module's arguments, with a null in a part of the document as a key left out."""
+        return {name: without_nulls(value, PARTS.get(name, {})) for name, value in self._task.args.items()}
 
     def _set_environment(self, variables: dict[str, str]) -> None:
         given = self._task.environment or []

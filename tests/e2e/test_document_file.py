@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 
 from tests.support.payloads import document
 from tests.support.registry import Registry
+from tests.support.repositories import repository
 from tests.support.run import DOORS, Machine, Outcome, Run
 
 Play = Callable[..., Outcome]
@@ -41,6 +43,20 @@ def play(machine: Machine) -> Play:
         return Outcome(done.status, done.stdout, done.stderr, images)
 
     return run
+
+
+NULLS = {
+    "source": (
+        *("version", "username", "password", "ssh_key_file", "ssh_known_hosts_file", "dockerfile", "workdir"),
+    ),
+    "image": (
+        *("tags", "base", "platforms", "build_args", "target", "labels", "annotations", "no_cache", "pull"),
+        *("secrets", "cache_from", "cache_to"),
+    ),
+    "options": (
+        *("builder", "rebuild", "on_failure", "timeout", "retry_for", "provenance", "sbom", "delete_images"),
+    ),
+}
 
 
 def harmless() -> dict[str, Any]:
@@ -171,3 +187,17 @@ def test_a_date_is_refused_where_another_read_the_file(machine: Machine, play: P
     (machine.folder / "a.yaml").write_text(ODD)
     outcome = play("-e", "@a.yaml")
     assert "tags[1]: expected text, got the date 2024-01-01" in outcome.output, outcome.output
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_null_for_every_optional_key_builds_what_leaving_it_out_does(
+    door: str, machine: Machine, local_registry: Registry, tmp_path: Path
+) -> None:
+    machine.secrets.append(local_registry.password)
+    repository(tmp_path / "repository", {"Dockerfile": "FROM scratch\nCOPY . /\n"})
+    source = {"url": f"file://{tmp_path}/repository", **dict.fromkeys(NULLS["source"])}
+    image = {"image": "null/left-out", "tag": door, **dict.fromkeys(NULLS["image"])}
+    wanted = document(local_registry, source, image)
+    wanted.update(options=dict.fromkeys(NULLS["options"]), custom_workdir=None)
+    (built,) = machine.build_ok(door, wanted)
+    assert built["state"] == "success"

@@ -10,7 +10,6 @@ Nothing here reads the environment or a file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Optional
 
 from ..oci.platform import Platform
@@ -44,13 +43,6 @@ def check_document(faults: Faults, raw: Any, policy: Policy) -> Optional[Documen
         return None
     asked = tuple(faults.secrets), tuple(faults.local_paths)
     return Document(source, wanted, options, workdir, dict(raw), *asked)
-
-
-def without_nulls(raw: Any) -> Any:
-    """A copy of ``raw``, which has no fault, as one who leaves keys out writes it."""
-    if isinstance(raw, Mapping):
-        return {key: without_nulls(item) for key, item in raw.items() if item is not None}
-    return [without_nulls(item) for item in raw] if isinstance(raw, (list, tuple)) else raw
 
 
 def check_images(faults: Faults, raw_target: Any, raw_options: Any) -> tuple[Optional[Target], Options]:
