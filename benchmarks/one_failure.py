@@ -30,7 +30,7 @@ def one_failure(site: Site, scale: Scale) -> Answer:
             Variant(f"{name}-{number}", base, {"FAILS": "no" if number else fails})
             for number, base in enumerate(scale.six)
         ]
-        return site.document(source.as_uri(), variants, scale.platforms)
+        return site.document(source.url, variants, scale.platforms)
 
     def fails(name: str, step: str) -> None:
         states = [result.state for result in site.build(document(name, step)).results]

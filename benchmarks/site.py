@@ -27,7 +27,8 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.listener im
 
 from image_builder import request
 from tests.support.registry import registry
-from tests.support.repositories import add_commit, repository
+from tests.support.repositories import git, write
+from tests.support.run import VENV
 
 BASES = (
     "alpine:latest",
@@ -73,6 +74,26 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Source:
+    """A git repository that image-builder fetches, and its tree, without a ``.git``, for builds by hand."""
+
+    repository: Path
+    tree: Path
+
+    @property
+    def url(self) -> str:
+        """What image-builder is given."""
+        return self.repository.as_uri()
+
+    def commit(self, files: Mapping[str, str]) -> None:
+        """Commit the tree with ``files`` (path to text) in it."""
+        write(self.tree, files)
+        at = (f"--git-dir={self.repository}", f"--work-tree={self.tree}")
+        git(self.tree, *at, "add", "--all")
+        git(self.tree, *at, "commit", "--quiet", "--message=Add files")
+
+
+@dataclass(frozen=True)
 class Site:
     """An engine, the address of a registry (``host:port``), and a folder for everything else."""
 
@@ -80,19 +101,20 @@ class Site:
     engine: engines.Engine
     registry: str
 
-    def source(self, name: str, dockerfile: str, megabytes: int) -> Path:
-        """A new git repository with ``megabytes`` that cannot be compressed, and a file ``nonce``."""
-        folder = self.folder / name
-        folder.mkdir()
-        (folder / "data").write_bytes(os.urandom(megabytes * 1_000_000))
-        repository(folder, {"Dockerfile": dockerfile, "nonce": name})
-        return folder
+    def source(self, name: str, dockerfile: str, megabytes: int) -> Source:
+        """A new source with ``megabytes`` that cannot be compressed, and a file ``nonce``."""
+        made = Source(self.folder / f"{name}.git", self.folder / name)
+        git(self.folder, "init", "--quiet", "--bare", "--initial-branch=main", str(made.repository))
+        made.tree.mkdir()
+        (made.tree / "data").write_bytes(os.urandom(megabytes * 1_000_000))
+        made.commit({"Dockerfile": dockerfile, "nonce": name})
+        return made
 
-    def renew(self, source: Path, nonce: str) -> None:
+    def renew(self, source: Source, nonce: str) -> None:
         """Commit what every step depends on anew, so that nothing of the next build is in a cache."""
-        with (source / "data").open("r+b") as file:
+        with (source.tree / "data").open("r+b") as file:
             file.write(os.urandom(1024))
-        add_commit(source, {"nonce": f"{nonce} {time.time_ns()}\n"})
+        source.commit({"nonce": f"{nonce} {time.time_ns()}\n"})
 
     def document(
         self, source: str, variants: Sequence[Variant], platforms: Sequence[str], **options: Any
@@ -124,11 +146,11 @@ class Site:
         if found != {state}:
             raise SystemExit(f"Not all images are {state}: {', '.join(sorted(found))}.")
 
-    def bake(self, source: Path, variants: Sequence[Variant], platforms: Sequence[str]) -> None:
+    def bake(self, source: Source, variants: Sequence[Variant], platforms: Sequence[str]) -> None:
         """Build by one bake, as written by hand."""
         targets = {
             f"variant-{number}": {
-                "context": str(source),
+                "context": str(source.tree),
                 "contexts": {"alpine": f"docker-image://{variant.base}"},
                 "args": dict(variant.arguments),
                 "platforms": list(platforms),
@@ -146,8 +168,14 @@ class Site:
         return f"{self.registry}/{REPOSITORY}:{variant.tag}"
 
     def buildx(self, *arguments: str) -> str:
-        """Run buildx; returns its standard output."""
-        return run(self.engine.buildx, *arguments, env=buildx.environment(self.engine.endpoint))
+        """Run buildx, which makes no provenance, as image-builder does not; returns its standard output."""
+        environment = {
+            **buildx.environment(self.engine.endpoint),
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+            # Since 0.22 it asks before it reads what lies outside of the working directory.
+            "BUILDX_BAKE_ENTITLEMENTS_FS": "0",
+        }
+        return run(self.engine.buildx, *arguments, env=environment)
 
 
 @contextmanager
@@ -159,6 +187,18 @@ def site() -> Iterator[Site]:
         remembered = patch.dict(os.environ, {"XDG_CACHE_HOME": str(folder / "cache")})
         with remembered, registry(folder / "registry") as made:
             yield Site(folder, engines.find(), made.address)
+
+
+def run_installed(program: str, *arguments: str, cwd: Path) -> None:
+    """Run a program of the environment that deploys."""
+    # Ansible ends at once where the locale is not UTF-8.
+    path = os.pathsep.join((str(VENV / "bin"), os.environ["PATH"]))
+    run(
+        str(VENV / "bin" / program),
+        *arguments,
+        cwd=cwd,
+        env={**os.environ, "PATH": path, "LC_ALL": "C.UTF-8"},
+    )
 
 
 def run(*argv: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:
