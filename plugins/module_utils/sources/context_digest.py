@@ -20,7 +20,7 @@ def context_digest(context: str, ignore: Ignore) -> str:
     Times and owners do not count, as for BuildKit's own cache. Raises ``OSError``.
     """
     total = hashlib.sha256()
-    for path in sorted(_arriving(context, ignore)):
+    for path in sorted(arriving(context, ignore)):
         absolute = os.path.join(context, path)
         status = os.lstat(absolute)
         if stat.S_ISLNK(status.st_mode):
@@ -32,7 +32,7 @@ def context_digest(context: str, ignore: Ignore) -> str:
     return total.hexdigest()
 
 
-def _arriving(context: str, ignore: Ignore) -> set[str]:
+def arriving(context: str, ignore: Ignore) -> set[str]:
     """The paths of what is not ignored, and of the folders around it."""
     found: set[str] = set()
     folders = [("", ignore.none)]

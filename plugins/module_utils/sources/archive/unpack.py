@@ -42,8 +42,8 @@ _LATEST_TIME = 253402300799  # the year 9999; a member can claim any
 def unpack(content: Readable, body: Body, folder: str, limits: SourceLimits) -> int:
     """Unpack ``content``, which comes out of ``body``, into the empty ``folder``.
 
-    Of ``limits`` those count that are of what lies on disk. Returns the time of the newest member in Unix
-    seconds. Raises ``SourceError``: ``archive_invalid``, ``archive_unsafe``, ``archive_too_large``, ``disk_full``.
+    Of ``limits`` those of what lies on disk count. Returns the time of the newest member in Unix seconds.
+    Raises ``SourceError``: ``archive_invalid``, ``archive_unsafe``, ``archive_too_large``, ``disk_full``.
     """
     try:
         return _Unpacking(content, body, folder, limits).run()
