@@ -3,15 +3,16 @@
 
 What git does is decided by servers and repositories that nobody vouches for: a few kilobytes can make it
 start programs without end, fill the disk or the memory, or talk for ever. So none of its runs is without
-these limits. Each process gets some from the kernel; what all of them take together is looked at while they
-run, so it can be passed by what they take between two looks.
+these limits. Each process gets some from the kernel, before it does anything; what all of them take together
+is looked at while they run, so it can be passed by what they take between two looks.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import resource
 import selectors
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,10 @@ _FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.1, 0.25
 # To measure a large tree takes a while, so it is not done all the time.
 _SHARE_OF_MEASURING = 5
 _CHUNK = 1 << 16
+# Python could set limits in a new process only where no other thread runs (see ``preexec_fn``). The values and
+# the program come as arguments. Data, in KiB, is what a process has for itself, not the packs that it maps;
+# files are in blocks of 512 bytes. A limit that is lower already stays.
+_LIMITED = 'ulimit -c 0; ulimit -d "$1" 2>&-; ulimit -f "$2" 2>&-; shift 2; exec "$@"'
 #: Bytes of standard output that are kept, and of standard error that are taken at all.
 MOST_OUTPUT, MOST_MESSAGES = 64 << 20, 4 << 20
 # What is left to others of what a file system has left: a tenth, and no more than that.
@@ -77,8 +82,13 @@ def run(
             raise LimitPassed(f"more than {MOST_OUTPUT >> 20} MiB of output")
         kept.extend(chunk)
 
+    program = shutil.which(argv[0], path=env.get("PATH"))
+    if program is None:
+        raise FileNotFoundError(errno.ENOENT, "there is no such program", argv[0])
+    limits = [str(bounds.most_memory >> 10), str(bounds.limits.bytes >> 9)]
+    limited = ["/bin/sh", "-c", _LIMITED, "limited", *limits, program, *argv[1:]]
     end = time.monotonic() + seconds
-    with process.started(argv, env=env, cwd=cwd) as child, selectors.DefaultSelector() as selector:
+    with process.started(limited, env=env, cwd=cwd) as child, selectors.DefaultSelector() as selector:
         watch = _Watch(child.pid, bounds)
         assert child.stdout is not None
         assert child.stderr is not None
@@ -120,8 +130,6 @@ class _Watch:
     def __init__(self, pid: int, bounds: Bounds) -> None:
         self._pid = pid
         self._bounds = bounds
-        self._limited: set[int] = set()
-        self._limit(pid)
         self._next = time.monotonic() + _FIRST_LOOK_SECONDS
         self._disk = _Disk(bounds) if bounds.folder else None
 
@@ -133,34 +141,15 @@ class _Watch:
         """Look, if it is time to. Raises ``LimitPassed``."""
         if self.due() > 0:
             return
-        memory, pids = 0, _session(self._pid)
+        pids = _session(self._pid)
         limits = self._bounds.limits
         if len(pids) > limits.processes:
             raise LimitPassed(f"more than {limits.processes} processes at a time")
-        for pid in pids:
-            self._limit(pid)
-            memory += _memory(pid)
-        if memory > self._bounds.most_memory:
+        if sum(map(_memory, pids)) > self._bounds.most_memory:
             raise LimitPassed(f"more than {self._bounds.most_memory >> 20} MiB of memory")
         if self._disk:
             self._disk.look()
         self._next = time.monotonic() + _LOOK_SECONDS
-
-    def _limit(self, pid: int) -> None:
-        """Have the kernel hold ``pid``, and all that it starts from now on, to what each may take."""
-        if pid in self._limited:
-            return
-        self._limited.add(pid)
-        wanted = (
-            (resource.RLIMIT_DATA, self._bounds.most_memory),
-            (resource.RLIMIT_FSIZE, self._bounds.limits.bytes),
-            (resource.RLIMIT_CORE, 0),
-        )
-        for kind, value in wanted:
-            with suppress(OSError, ValueError):
-                _, hard = resource.prlimit(pid, kind)
-                value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-                resource.prlimit(pid, kind, (value, value))
 
 
 class _Disk:
@@ -243,5 +232,5 @@ def _memory(pid: int) -> int:
     """Bytes of memory that ``pid`` alone has: what it maps of files, such as packs, does not count."""
     with suppress(OSError, IndexError, ValueError), open(f"/proc/{pid}/statm", "rb") as file:
         fields = file.read().split()
-        return (int(fields[1]) - int(fields[2])) * resource.getpagesize()
+        return (int(fields[1]) - int(fields[2])) * os.sysconf("SC_PAGESIZE")
     return 0

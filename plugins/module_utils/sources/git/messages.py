@@ -46,7 +46,8 @@ _RULES = (
         _DISK_HINT,
     ),
     _rule(
-        r"out of memory|malloc failed|realloc failed|cannot allocate memory|file too large",
+        r"out of memory|malloc failed|realloc failed|cannot allocate memory|file too large|"
+        r"died of signal 25|ended by signal 25",
         "source_too_large",
         "{What} holds something that takes more memory or disk than a source may.",
         "Take large files out of the repository, or keep them in Git LFS.",
