@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Callable, Optional, TypeVar, Union
 
+from ..dockerfile.file import read_dockerfile
 from ..dockerfile.hazards import refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
@@ -58,11 +59,10 @@ class BuildInput:
     known: Optional[Known] = None
 
     def read_dockerfile(self) -> str:
-        """The text of the Dockerfile. Raises ``OSError``."""
+        """The text of the Dockerfile. Raises ``OSError`` and ``DockerfileError``."""
         if self.known:
             return self.known.dockerfile
-        with open(self.dockerfile, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return file.read()
+        return read_dockerfile(self.dockerfile, self.dockerfile_name)
 
     def read_context(self) -> str:
         """The digest of what reaches the build (see ``context_digest``). Raises ``OSError``."""

@@ -2,41 +2,71 @@
 """Dockerfiles that would end the engine, and with it every other build on it.
 
 ``${X#}`` and ``${X%}`` without a pattern make BuildKit's word expansion read past the end of an
-empty string: tried on Docker Engine 26.1.5, whose daemon dies. A pattern that is only known to be
-empty after expansion, such as ``${X#$Y}``, does the same, so there it is refused as well.
+empty string: tried on Docker Engine 26.1.5, whose daemon dies, and on 28.5, which lives. A pattern that is
+only known to be empty after expansion, such as ``${X#$Y}``, does the same, so it is refused as well.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 
 from ..errors import DockerfileError, Place
-from .parser import InstructionReader
+from .mounts import mount_fields
+from .parser import BLANKS, Instruction, InstructionReader, json_array, quoted_words
+from .shell import empty_pattern, shown
 
-# These words are the shell's in the container, or kept as they are.
-_NOT_EXPANDED = frozenset({"run", "cmd", "entrypoint", "shell", "healthcheck", "maintainer"})
-_EMPTY_PATTERN = re.compile(r"\$\{\w*:?[#%]\}")
-_OPEN_PATTERN = re.compile(r"\$\{\w*:?[#%]['\"$\\`}]")
-_LAST_FRAGILE_ENGINE = 26
+_LAST_FRAGILE_ENGINE = 27
 
 
 def refuse_hazards(text: str, engine_version: str) -> None:
     """Raise ``DockerfileError`` (``dockerfile_hazard``) where ``text`` would end such an engine."""
     major = engine_version.partition(".")[0]
-    fragile = not major.isdigit() or int(major) <= _LAST_FRAGILE_ENGINE
-    pattern = _OPEN_PATTERN if fragile else _EMPTY_PATTERN
-    instructions = list(InstructionReader(text))
-    starts = [instruction.spans[0][0] for instruction in instructions if instruction.spans]
-    for instruction in instructions:
-        if instruction.inner().keyword in _NOT_EXPANDED or not instruction.spans:
-            continue
-        # Up to the next instruction, so that the heredocs of COPY and ADD are seen too.
-        end = min((start for start in starts if start > instruction.spans[0][0]), default=len(text))
-        match = pattern.search(text, instruction.spans[0][0], end) or pattern.search(instruction.args)
-        if match:
+    if major.isdigit() and int(major) > _LAST_FRAGILE_ENGINE:
+        return
+    reader = InstructionReader(text)
+    for instruction in reader:
+        inner = instruction.inner()
+        found = [empty_pattern(word, reader.escape) for word in _expanded(inner, reader.escape)]
+        if inner.keyword in ("add", "copy"):
+            # Their quotes are the file's own, and their escape character is always the backslash.
+            found += [
+                empty_pattern(heredoc.body, "\\", quotes=False)
+                for heredoc in inner.heredocs
+                if heredoc.expanded
+            ]
+        expansion = next(filter(None, found), "")
+        if expansion:
             raise DockerfileError(
                 "dockerfile_hazard",
-                f"The expansion {match.group(0)} would crash the Docker Engine.",
-                hint="Give it a pattern, as in ${VERSION#v}, or leave it out.",
+                f"The expansion {shown(expansion)} would crash the Docker Engine {engine_version}.",
+                hint="Give it a pattern, as in ${VERSION#v}, leave it out, or build on a newer engine.",
                 place=Place(line=instruction.line),
             )
+
+
+def _expanded(instruction: Instruction, escape: str) -> Iterator[str]:
+    """The words of ``instruction`` that BuildKit expands, each on its own.
+
+    Those of RUN, CMD and their like are the shell's in the container.
+    """
+    keyword, args = instruction.keyword, instruction.args
+    if keyword == "run":
+        for mount in instruction.flag_values("mount"):
+            yield from (value for _, _, value in mount_fields(mount) or [])
+        return
+    if keyword in ("from", "add", "copy"):
+        yield from (flag.partition("=")[2] for flag in instruction.flags)
+    if keyword in ("arg", "env", "label"):
+        words = quoted_words(args, escape)
+        if keyword != "arg" and words and "=" not in words[0]:
+            yield from BLANKS.split(args, 1)
+        for word in words:
+            key, _, value = word.partition("=")
+            yield from (key, value)
+    elif keyword in ("add", "copy", "volume"):
+        values = json_array(args)
+        yield from BLANKS.split(args) if values is None else (v for v in values if isinstance(v, str))
+    elif keyword in ("from", "expose"):
+        yield from BLANKS.split(args)
+    elif keyword in ("user", "workdir", "stopsignal"):
+        yield args

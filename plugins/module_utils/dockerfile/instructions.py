@@ -7,15 +7,19 @@ build starts from is judged; all else is left for BuildKit to check.
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from typing import Optional
 
 from ..errors import DockerfileError
 from ..oci.reference import Reference
-from .parser import BLANKS, Instruction, InstructionReader, quoted_words, syntax_error
+from .form import KEYWORDS, fault_of
+from .mounts import mount_from
+from .parser import BLANKS, Instruction, InstructionReader, external_syntax, quoted_words, syntax_error
 from .shell import shown
+
+#: The base that is no image, unless an earlier stage has its name.
+SCRATCH = "scratch"
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*\Z")
 
@@ -51,7 +55,8 @@ class Stage:
     words as written (``platform`` empty without the flag). ``base_spans`` are the
     ``(start, end)`` offsets of the base's characters in the Dockerfile's text, one pair for
     each line they stand on. ``runs`` tells whether it has RUN instructions, ``onbuild_runs``
-    whether it gives some to the stages that start from it. ``line`` counts from 1.
+    whether it gives some to the stages that start from it. ``onbuild_fault`` is why BuildKit refuses what it
+    gives to them. ``line`` counts from 1.
     """
 
     index: int
@@ -63,6 +68,7 @@ class Stage:
     runs: bool = False
     onbuild_runs: bool = False
     from_flags: tuple[FromFlag, ...] = ()
+    onbuild_fault: Optional[DockerfileError] = None
 
     def __str__(self) -> str:
         name = f" ({self.name})" if self.name else ""
@@ -74,7 +80,9 @@ class Dockerfile:
     """A parsed Dockerfile.
 
     ``escape`` is its escape character; ``syntax`` the frontend image its first lines ask for,
-    or ``None``; ``arguments`` are the global ones, in order.
+    or ``None``; ``arguments`` are the global ones, in order; ``argument_names`` those of all ARG
+    instructions, of ONBUILD too. ``fault`` is why BuildKit's own frontend refuses the first instruction that
+    it refuses; other frontends may know more.
     """
 
     text: str
@@ -82,6 +90,8 @@ class Dockerfile:
     syntax: Optional[str]
     arguments: tuple[Argument, ...]
     stages: tuple[Stage, ...]
+    argument_names: frozenset[str] = frozenset()
+    fault: Optional[DockerfileError] = None
 
 
 def parse(text: str) -> Dockerfile:
@@ -90,32 +100,41 @@ def parse(text: str) -> Dockerfile:
     Raises ``DockerfileError`` (codes ``dockerfile_syntax`` and ``dockerfile_without_stage``).
     """
     reader = InstructionReader(text)
+    syntax = external_syntax(text)
     arguments: list[Argument] = []
+    names: set[str] = set()
     groups: list[list[Instruction]] = []
+    fault: Optional[DockerfileError] = None
     for instruction in reader:
+        fault = fault or fault_of(instruction, reader.escape)
+        inner = instruction.inner()
+        if inner.keyword == "arg":
+            names.update(word.partition("=")[0] for word in quoted_words(inner.args, reader.escape))
         if instruction.keyword == "from":
             groups.append([instruction])
         elif groups:
             groups[-1].append(instruction)
         elif instruction.keyword == "arg":
             arguments.extend(_arguments(instruction, reader.escape))
-        else:
-            what = shown(instruction.keyword.upper()) or "A line"
-            message = f"{what} stands before the first FROM."
+        elif instruction.keyword in KEYWORDS:
+            message = f"{instruction.keyword.upper()} stands before the first FROM."
             raise syntax_error(message, "Only ARG may stand before it.", instruction.line)
+        elif fault and not syntax:
+            raise fault
     if not groups:
         raise DockerfileError(
             "dockerfile_without_stage",
             "The Dockerfile has no FROM instruction.",
             hint="Check that the right file is named and that it is a Dockerfile.",
         )
-    syntax = reader.directives.get("syntax")
     return Dockerfile(
         text,
         reader.escape,
-        syntax.split(" ")[0] if syntax else None,
+        syntax or None,
         tuple(arguments),
-        tuple(_stage(index, group) for index, group in enumerate(groups)),
+        tuple(_stage(index, group, reader.escape) for index, group in enumerate(groups)),
+        frozenset(names),
+        None if syntax else fault,
     )
 
 
@@ -128,7 +147,7 @@ def _arguments(instruction: Instruction, escape: str) -> list[Argument]:
     return [Argument(name, value if equals else None, instruction.line) for name, equals, value in parts]
 
 
-def _stage(index: int, group: list[Instruction]) -> Stage:
+def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
     head = group[0]
     words = BLANKS.split(head.args)
     if not head.args or len(words) not in (1, 3) or (len(words) == 3 and words[1].casefold() != "as"):
@@ -149,6 +168,9 @@ def _stage(index: int, group: list[Instruction]) -> Stage:
             for command, onbuild in commands
             for name in _from_names(command)
             if name
+        ),
+        onbuild_fault=next(
+            filter(None, (fault_of(command, escape) for command, onbuild in commands if onbuild)), None
         ),
     )
 
@@ -199,15 +221,6 @@ def _from_names(command: Instruction) -> list[str]:
     if command.keyword == "copy":
         return command.flag_values("from")
     if command.keyword == "run":
-        return [name for mount in command.flag_values("mount") for name in _mount_from(mount)]
+        # A mount of nothing named is one of scratch for BuildKit, and that can be a stage's name.
+        return [mount_from(mount) or SCRATCH for mount in command.flag_values("mount")]
     return []
-
-
-def _mount_from(mount: str) -> list[str]:
-    """The last ``from`` of a mount's comma-separated options, if it has one."""
-    try:
-        rows = list(csv.reader([mount]))
-    except csv.Error:
-        return []
-    fields = [field.partition("=") for field in (rows[0] if rows else [])]
-    return [value for key, _, value in fields if key.lower() == "from"][-1:]

@@ -12,6 +12,8 @@ An override is a reference, which means the same as ``{first: reference}``, or a
   starts from it. References are compared in their full form, so ``alpine`` is
   ``docker.io/library/alpine:latest``.
 
+A base that is replaced need not be usable, so that ``ARG BASE`` and ``FROM $BASE`` leave it to the caller.
+
 Only stages that the target needs count; ``scratch`` is no image and cannot be replaced. A key is taken
 for the first of these that it can be, so a stage named ``first`` goes by its index, and a
 reference that is also a stage's name by its full form. A stage's name or index wins over a
@@ -33,9 +35,9 @@ from ..document.target import Override
 from ..errors import DockerfileError, Place
 from ..oci.platform import Platform
 from ..oci.reference import Reference
-from .instructions import Dockerfile, Stage
+from .instructions import SCRATCH, Dockerfile, Stage
 from .shell import shown
-from .stages import SCRATCH, Resolution, UsedStage
+from .stages import Resolution, UsedStage
 
 _STAGE, _REFERENCE, _PLACE, _ALL = range(4)
 
@@ -46,7 +48,8 @@ class Base:
 
     ``stage``, ``stage_name`` and ``line`` say which FROM it is; ``platform`` is what is built,
     ``stage_platform`` what the base is pulled for. ``original`` is the Dockerfile's word
-    after expansion; ``reference`` is in effect, ``overridden`` tells whether by an override.
+    after expansion, as written where it cannot be used; ``reference`` is in effect, ``overridden`` tells
+    whether by an override.
     """
 
     stage: int
@@ -73,12 +76,16 @@ class Base:
 
 @dataclass(frozen=True)
 class _Rule:
-    """One key of an override, read: its rank, and what it puts in place for which platforms."""
+    """One key of an override, read: its rank, and what it puts in place for which platforms.
+
+    ``parsed`` is the key as a reference, where it is one.
+    """
 
     key: str
     rank: int
     default: Optional[Reference]
     by_platform: Mapping[Platform, Reference]
+    parsed: Optional[Reference] = None
 
     def value(self, platform: Platform) -> Optional[Reference]:
         return self.by_platform.get(platform, self.default)
@@ -96,46 +103,81 @@ def bases(
     ``override_of_stage``, ``override_ambiguous`` or ``override_invalid``.
     """
     rules = _rules(dockerfile, override, [resolution.platform for resolution in resolutions])
+    matches = [_Matches(resolution) for resolution in resolutions]
     for rule in rules:
-        if not any(
-            _matches(rule, resolution, used) for resolution in resolutions for used in resolution.stages
-        ):
+        if not any(matching.any(rule) for matching in matches):
             raise _unmatched(rule, dockerfile, resolutions)
-    return tuple(
-        _base(resolution, used, used.image, rules)
-        for resolution in resolutions
-        for used in resolution.stages
-        if used.image is not None
+    found = tuple(
+        _base(matching, used, rules)
+        for matching in matches
+        for used in matching.resolution.stages
+        if used.replaceable
     )
+    overridden = {dockerfile.stages[base.stage].base for base in found if base.overridden}
+    for resolution in resolutions:
+        for used in resolution.faulty:
+            if used.fault and used.stage.base not in overridden:
+                raise used.fault
+    return found
 
 
-def _base(
-    resolution: Resolution,
-    used: UsedStage,
-    image: Reference,
-    rules: Iterable[_Rule],
-) -> Base:
-    matching = [
-        rule for rule in rules if rule.value(resolution.platform) and _matches(rule, resolution, used)
-    ]
-    best = [rule for rule in matching if rule.rank == min(rule.rank for rule in matching)]
-    values = {rule.value(resolution.platform) for rule in best}
+class _Matches:
+    """Which stages of ``resolution`` a rule is for."""
+
+    def __init__(self, resolution: Resolution) -> None:
+        self.resolution = resolution
+        first = next((used for used in resolution.stages if used.replaceable), None)
+        self._places = {
+            "first": None if first is None else _identity(first),
+            "final": _identity(resolution.foundation()),
+        }
+
+    def any(self, rule: _Rule) -> bool:
+        return any(self.holds(rule, used) for used in self.resolution.stages)
+
+    def holds(self, rule: _Rule, used: UsedStage) -> bool:
+        if not used.replaceable:
+            return False
+        if rule.rank == _ALL:
+            return True
+        if rule.rank == _STAGE:
+            return _names_stage(rule.key, used.stage)
+        if rule.rank == _REFERENCE:
+            return rule.key == used.stage.base or (used.image is not None and rule.parsed == used.image)
+        return self._places[rule.key] == _identity(used)
+
+
+def _identity(used: UsedStage) -> Union[Reference, str, None]:
+    """What makes the bases of two stages one: the image, or where there is none yet, the word as written."""
+    return used.stage.base if used.fault else used.image
+
+
+def _base(matches: _Matches, used: UsedStage, rules: Iterable[_Rule]) -> Base:
+    platform = matches.resolution.platform
+    matching = [rule for rule in rules if rule.value(platform) and matches.holds(rule, used)]
+    rank = min((rule.rank for rule in matching), default=_ALL)
+    best = [rule for rule in matching if rule.rank == rank]
+    values = {rule.value(platform) for rule in best}
     if len(values) > 1:
         keys = " and ".join(repr(rule.key) for rule in best)
         raise DockerfileError(
             "override_ambiguous",
             f"The keys {keys} of base ask for different bases of {place_of(used.stage)}.",
             hint="Keep one of them, or name the stage by its index.",
-            place=Place(platform=str(resolution.platform), line=used.stage.line),
+            place=Place(platform=str(platform), line=used.stage.line),
         )
+    reference = (values.pop() if values else None) or used.image
+    if reference is None:
+        assert used.fault is not None
+        raise used.fault
     return Base(
         stage=used.stage.index,
         stage_name=used.stage.name,
         line=used.stage.line,
-        platform=resolution.platform,
+        platform=platform,
         stage_platform=used.platform,
-        original=used.base,
-        reference=values.pop() or image if values else image,
+        original=used.stage.base if used.fault else used.base,
+        reference=reference,
         overridden=bool(best),
     )
 
@@ -161,14 +203,14 @@ def _rule(
     else:
         rank = _REFERENCE
     if isinstance(value, str):
-        return _Rule(key, rank, _new_base(key, value), {})
+        return _Rule(key, rank, _new_base(key, value), {}, _parsed(key))
     by_platform: dict[Platform, Reference] = {}
     for text, reference in value.items():
         platform = _built_platform(key, text, platforms)
         new = _new_base(key, reference)
         if by_platform.setdefault(platform, new) != new:
             raise _invalid(f"base[{key!r}] gives two references for {platform}.", "Keep one of them.")
-    return _Rule(key, rank, None, by_platform)
+    return _Rule(key, rank, None, by_platform, _parsed(key))
 
 
 def _built_platform(key: str, text: str, platforms: Sequence[Platform]) -> Platform:
@@ -195,20 +237,6 @@ def _new_base(key: str, text: str) -> Reference:
 
 def _invalid(message: str, hint: str) -> DockerfileError:
     return DockerfileError("override_invalid", message, hint=hint)
-
-
-def _matches(rule: _Rule, resolution: Resolution, used: UsedStage) -> bool:
-    if used.image is None:
-        return False
-    if rule.rank == _ALL:
-        return True
-    if rule.rank == _STAGE:
-        return _names_stage(rule.key, used.stage)
-    if rule.rank == _REFERENCE:
-        return rule.key == used.stage.base or _parsed(rule.key) == used.image
-    if rule.key == "final":
-        return resolution.foundation().image == used.image
-    return next(other.image for other in resolution.stages if other.image is not None) == used.image
 
 
 def _names_stage(key: str, stage: Stage) -> bool:
@@ -256,7 +284,7 @@ def _unmatched(rule: _Rule, dockerfile: Dockerfile, resolutions: Sequence[Resolu
     candidates = "; ".join(
         f"{place_of(used.stage)} starts from {_written_and_expanded(used)}"
         for _, used in sorted(used_stages.items())
-        if used.image is not None
+        if used.replaceable
     )
     return DockerfileError(
         "override_matches_nothing",
@@ -273,4 +301,4 @@ def place_of(stage: Stage) -> str:
 
 def _written_and_expanded(used: UsedStage) -> str:
     written, expanded = shown(used.stage.base), shown(used.base)
-    return written if written == expanded else f"{written} ({expanded})"
+    return written if used.fault or written == expanded else f"{written} ({expanded})"

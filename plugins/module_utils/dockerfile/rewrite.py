@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import DockerfileError, Place
-from .instructions import Dockerfile, Stage
+from .instructions import SCRATCH, Dockerfile, Stage
 from .overrides import Base, place_of
 from .stages import Resolution
 
@@ -32,12 +33,27 @@ def rewrite(dockerfile: Dockerfile, names: Mapping[int, str]) -> str:
     A base that stands on several lines is replaced on the last of them and left out on the
     others, so that all lines keep their numbers.
     """
-    text = dockerfile.text
-    for index in sorted(names, reverse=True):
+    pieces: list[str] = []
+    behind = 0
+    for index in sorted(names):
         spans = dockerfile.stages[index].base_spans
-        for start, end in reversed(spans):
-            text = text[:start] + (names[index] if (start, end) == spans[-1] else "") + text[end:]
-    return text
+        for start, end in spans:
+            pieces.append(dockerfile.text[behind:start])
+            behind = end
+        pieces.append(names[index])
+    pieces.append(dockerfile.text[behind:])
+    return "".join(pieces)
+
+
+def unused_names(resolutions: Sequence[Resolution]) -> dict[int, str]:
+    """What stands for bases that no platform needs, and that BuildKit would refuse all the same."""
+    needed = {used.stage.index for resolution in resolutions for used in resolution.stages}
+    return {
+        used.stage.index: SCRATCH
+        for resolution in resolutions
+        for used in resolution.faulty
+        if used.stage.index not in needed
+    }
 
 
 def inject(
@@ -54,16 +70,17 @@ def inject(
     A stage that starts from an image on some platforms only stays as written. Raises
     ``DockerfileError`` (code ``base_differs_by_platform``) where neither can give the bases chosen.
     """
-    prefix = _PREFIX
-    while prefix in dockerfile.text:
-        prefix += "x"
+    taken = max((len(match) for match in re.findall(f"{_PREFIX}x*", dockerfile.text)), default=None)
+    prefix = _PREFIX if taken is None else _PREFIX.ljust(taken + 1, "x")
     without_image = {
-        used.stage.index for resolution in resolutions for used in resolution.stages if used.image is None
+        used.stage.index for resolution in resolutions for used in resolution.stages if not used.replaceable
     }
-    names: dict[int, str] = {}
+    names = unused_names(resolutions)
     contexts: dict[str, str] = {}
-    for index in sorted({base.stage for base in chosen}):
-        of_stage = [base for base in chosen if base.stage == index]
+    by_stage: dict[int, list[Base]] = {}
+    for base in chosen:
+        by_stage.setdefault(base.stage, []).append(base)
+    for index, of_stage in sorted(by_stage.items()):
         if index in without_image:
             if any(base.overridden for base in of_stage):
                 raise _inseparable(dockerfile.stages[index], "starts from an image on some platforms only")

@@ -17,25 +17,25 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..errors import DockerfileError, Place
-from ..oci.platform import Platform
+from ..oci.platform import Platform, is_system
 from ..oci.reference import Reference
-from .instructions import Dockerfile, FromFlag, Stage
-from .shell import ExpansionError, expand, shown
-
-SCRATCH = "scratch"
+from .instructions import SCRATCH, Dockerfile, FromFlag, Stage
+from .shell import Budget, ExpansionError, expand, shown
 
 _INDEX = re.compile(r"[+-]?[0-9]+\Z")
-# A system alone stands for the builder's architecture. Source: containerd's platforms package.
-_SYSTEMS = ("darwin", "freebsd", "linux", "windows")
+_SYSTEM = re.compile(r"([A-Za-z0-9_-]+)(\([^/]*\))?\Z")
+#: The build argument that names another frontend than the Dockerfile's own.
+SYNTAX_ARGUMENT = "BUILDKIT_SYNTAX"
 
 
 @dataclass(frozen=True)
 class UsedStage:
     """A stage in a build for one platform.
 
-    ``base`` is the base's word after expansion. Exactly one of three holds: ``parent`` is
-    the index of the earlier stage it starts from; ``image`` is the image it starts from;
-    or both are ``None``, and it starts from ``scratch``. ``platform`` is what the
+    ``base`` is the base's word after expansion. Exactly one of four holds: ``parent`` is
+    the index of the earlier stage it starts from; ``image`` is the image it starts from; ``fault`` says
+    why its base can be neither, unless another one takes its place;
+    or all are ``None``, and it starts from ``scratch``. ``platform`` is what the
     base is pulled for and its RUN instructions run on; ``runs`` whether there are any.
     """
 
@@ -45,6 +45,12 @@ class UsedStage:
     parent: Optional[int]
     image: Optional[Reference]
     runs: bool
+    fault: Optional[DockerfileError] = None
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether the base is an image, or what stands in its place."""
+        return self.image is not None or self.fault is not None
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,8 @@ class Resolution:
 
     ``stages`` are the reachable ones in the file's order, ``target`` is one of them.
     ``target_name`` is the name to give to BuildKit as the target, ``None`` for the last stage.
-    ``variables`` are those that FROM may use.
+    ``variables`` are those that FROM may use. ``faulty`` are stages that are not needed, but whose bases
+    BuildKit refuses all the same.
     """
 
     platform: Platform
@@ -72,6 +79,7 @@ class Resolution:
     stages: tuple[UsedStage, ...]
     images: tuple[UsedImage, ...]
     variables: Mapping[str, str]
+    faulty: tuple[UsedStage, ...] = ()
 
     def foundation(self) -> UsedStage:
         """The stage, of those that the target goes back to, which does not start from another."""
@@ -111,15 +119,19 @@ def resolve(
 
     ``build_platform`` is the builder's own platform. Raises ``DockerfileError``.
     """
+    if dockerfile.fault and SYNTAX_ARGUMENT not in build_args:
+        raise dockerfile.fault
     chosen = _find_target(dockerfile, target)
     target_name = chosen.name or None if target else None
-    variables = _variables(dockerfile, build_args, platform, build_platform, target_name)
-    stages = _all_stages(dockerfile, variables, platform, build_platform)
-    by_name = {stage.name: stage.index for stage in dockerfile.stages if stage.name}
+    budget = Budget()
+    variables = _variables(
+        dockerfile, build_args, _predefined(dockerfile, platform, build_platform, target_name), budget
+    )
+    stages = _all_stages(dockerfile, variables, platform, build_platform, budget)
     # Like _all_stages, this judges every stage, needed or not.
-    reads = [_reads(stages, index, by_name, platform) for index in range(len(stages))]
+    reads = _Reads(dockerfile, stages, platform)
     needs = [
-        (*read, *([] if used.parent is None else [used.parent])) for used, (read, _) in zip(stages, reads)
+        (*read, *([] if used.parent is None else [used.parent])) for used, read in zip(stages, reads.stages)
     ]
     _refuse_circle(dockerfile, needs)
     reachable: set[int] = set()
@@ -129,7 +141,12 @@ def resolve(
         if index not in reachable:
             reachable.add(index)
             waiting += needs[index]
-    images = [image for index in reachable for image in reads[index][1]]
+    for index in sorted(reachable):
+        parent = stages[index].parent
+        onbuild_fault = stages[parent].stage.onbuild_fault if parent is not None else None
+        if onbuild_fault and not dockerfile.syntax and SYNTAX_ARGUMENT not in build_args:
+            raise onbuild_fault
+    images = [image for index in reachable for image in reads.images[index]]
     return Resolution(
         platform,
         stages[chosen.index],
@@ -137,6 +154,7 @@ def resolve(
         tuple(stages[index] for index in sorted(reachable)),
         tuple(sorted(images, key=lambda image: image.line)),
         variables,
+        tuple(used for used in stages if used.fault and used.stage.index not in reachable),
     )
 
 
@@ -146,12 +164,20 @@ def _refuse_circle(dockerfile: Dockerfile, needs: Sequence[Sequence[int]]) -> No
     BuildKit looks for circles of COPY and RUN only. One that goes through a FROM ends the daemon of
     Docker Engine 26.1.5 by a stack overflow (``isReachable`` of dockerfile2llb).
     """
+    missing = [len(needed) for needed in needs]
+    needed_by: list[list[int]] = [[] for _ in needs]
+    for index, needed in enumerate(needs):
+        for other in needed:
+            needed_by[other].append(index)
+    waiting = [index for index, count in enumerate(missing) if not count]
     free: set[int] = set()
-    while True:
-        more = {index for index, needed in enumerate(needs) if index not in free and free.issuperset(needed)}
-        if not more:
-            break
-        free |= more
+    while waiting:
+        index = waiting.pop()
+        free.add(index)
+        for other in needed_by[index]:
+            missing[other] -= 1
+            if not missing[other]:
+                waiting.append(other)
     stuck = [stage for stage in dockerfile.stages if stage.index not in free]
     if stuck:
         raise DockerfileError(
@@ -187,15 +213,11 @@ def _find_target(dockerfile: Dockerfile, target: Optional[str]) -> Stage:
     )
 
 
-def _variables(
-    dockerfile: Dockerfile,
-    build_args: Mapping[str, str],
-    platform: Platform,
-    build_platform: Platform,
-    target_name: Optional[str],
+def _predefined(
+    dockerfile: Dockerfile, platform: Platform, build_platform: Platform, target_name: Optional[str]
 ) -> dict[str, str]:
-    """The variables of the global scope: the predefined ones, then each global ARG in turn."""
-    variables = {
+    """The variables that are there before the first global ARG."""
+    return {
         "TARGETPLATFORM": str(platform),
         "TARGETOS": platform.os,
         "TARGETARCH": platform.architecture,
@@ -206,73 +228,106 @@ def _variables(
         "BUILDVARIANT": build_platform.variant,
         "TARGETSTAGE": target_name or dockerfile.stages[-1].name or "default",
     }
-    variables = {name: build_args.get(name, value) for name, value in variables.items()}
+
+
+def _variables(
+    dockerfile: Dockerfile, build_args: Mapping[str, str], predefined: Mapping[str, str], budget: Budget
+) -> dict[str, str]:
+    """The variables of the global scope: the predefined ones, then each global ARG in turn."""
+    variables = {name: build_args.get(name, value) for name, value in predefined.items()}
     for argument in dockerfile.arguments:
         if argument.name in build_args:
             variables[argument.name] = build_args[argument.name]
         elif argument.default is not None:
-            variables[argument.name] = _expand(argument.default, variables, dockerfile, argument.line)
+            variables[argument.name] = _Expander(dockerfile, variables, budget).expand(
+                argument.default, argument.line
+            )
     return variables
 
 
-def _expand(word: str, variables: Mapping[str, str], dockerfile: Dockerfile, line: int) -> str:
-    try:
-        return expand(word, variables, dockerfile.escape)
-    except ExpansionError as error:
-        raise DockerfileError(
-            "dockerfile_expansion",
-            f"'{shown(word)}' cannot be expanded: {error}.",
-            hint="Correct the expression, or give its variables as build_args.",
-            place=Place(line=line),
-        ) from None
+@dataclass(frozen=True)
+class _Expander:
+    dockerfile: Dockerfile
+    variables: Mapping[str, str]
+    budget: Budget
+
+    def expand(self, word: str, line: int) -> str:
+        try:
+            return expand(word, self.variables, self.dockerfile.escape, self.budget)
+        except ExpansionError as error:
+            raise DockerfileError(
+                "dockerfile_expansion",
+                f"'{shown(word)}' cannot be expanded: {error}.",
+                hint="Correct the expression, or give its variables as build_args.",
+                place=Place(line=line),
+            ) from None
 
 
 def _all_stages(
-    dockerfile: Dockerfile, variables: Mapping[str, str], platform: Platform, build_platform: Platform
+    dockerfile: Dockerfile,
+    variables: Mapping[str, str],
+    platform: Platform,
+    build_platform: Platform,
+    budget: Budget,
 ) -> list[UsedStage]:
     """Every stage with what it starts from; BuildKit refuses faults of unused ones too."""
     result: list[UsedStage] = []
     by_name: dict[str, int] = {}
+    expander = _Expander(dockerfile, variables, budget)
     for stage in dockerfile.stages:
-        base = _expand(stage.base, variables, dockerfile, stage.line)
-        if not base:
-            raise DockerfileError(
-                "dockerfile_empty_base",
-                f"The base {shown(stage.base)} of {_named(stage)} is empty.",
-                hint="Give its variables as build_args, or a default in an ARG before the first FROM.",
-                place=Place(line=stage.line),
-            )
-        own = _stage_platform(dockerfile, stage, variables, build_platform)
-        parent = by_name.get(base)
+        fault: Optional[DockerfileError] = None
+        base = ""
         image: Optional[Reference] = None
+        try:
+            base = expander.expand(stage.base, stage.line)
+            if base not in by_name and base != SCRATCH:
+                image = _base_image(stage, base)
+        except DockerfileError as error:
+            fault = error
+        own = _stage_platform(expander, stage, build_platform)
+        parent = None if fault else by_name.get(base)
         runs = stage.runs
         if parent is not None:
             # Not its own: what a stage adds to another must run where that one runs.
             own = result[parent].platform
             runs = runs or result[parent].stage.onbuild_runs
-        elif base == SCRATCH:
+        elif image is None and fault is None:
             own = platform
-        else:
-            image = _reference(base, f"The base of {_named(stage)}", stage.line)
-        result.append(UsedStage(stage, own or platform, base, parent, image, runs))
+        result.append(UsedStage(stage, own or platform, base, parent, image, runs, fault))
         if stage.name:
             by_name[stage.name] = stage.index
     return result
+
+
+def _base_image(stage: Stage, base: str) -> Reference:
+    if not base:
+        raise DockerfileError(
+            "dockerfile_empty_base",
+            f"The base {shown(stage.base)} of {_named(stage)} is empty.",
+            hint="Give its variables as build_args, another image as base, or a default in an ARG before "
+            "the first FROM.",
+            place=Place(line=stage.line),
+        )
+    return _reference(base, f"The base of {_named(stage)}", stage.line)
 
 
 def _named(stage: Stage) -> str:
     return f"stage {stage.name}" if stage.name else f"stage {stage.index}"
 
 
-def _stage_platform(
-    dockerfile: Dockerfile, stage: Stage, variables: Mapping[str, str], build_platform: Platform
-) -> Optional[Platform]:
+def _stage_platform(expander: _Expander, stage: Stage, build_platform: Platform) -> Optional[Platform]:
     if not stage.platform:
         return None
-    text = _expand(stage.platform, variables, dockerfile, stage.line)
-    if text.lower() in _SYSTEMS:
-        return Platform(text.lower(), build_platform.architecture, build_platform.variant)
+    text = expander.expand(stage.platform, stage.line)
     try:
+        if text != text.strip():
+            raise ValueError(f"{text!r} has blanks around it")
+        # A system alone stands for the builder's architecture. Source: containerd's platforms package.
+        system = _SYSTEM.match(text)
+        if system and is_system(system[1]):
+            text = f"{text}/{build_platform.architecture}"
+            if build_platform.variant:
+                text += f"/{build_platform.variant}"
         return Platform.parse(text)
     except ValueError as error:
         raise DockerfileError(
@@ -295,31 +350,44 @@ def _reference(text: str, what: str, line: int) -> Reference:
         ) from None
 
 
-def _flags_in_force(stages: list[UsedStage], index: int) -> list[FromFlag]:
-    """The stage's own flags, and those that its parent's ONBUILD instructions bring."""
-    own = [flag for flag in stages[index].stage.from_flags if not flag.onbuild]
-    parent = stages[index].parent
-    if parent is None:
-        return own
-    return [flag for flag in stages[parent].stage.from_flags if flag.onbuild] + own
+class _Reads:
+    """What the flags in force in each stage name: ``stages`` by their indices, and ``images``."""
 
+    def __init__(self, dockerfile: Dockerfile, stages: Sequence[UsedStage], platform: Platform) -> None:
+        self._platform = platform
+        self._by_name = {stage.name: stage.index for stage in dockerfile.stages if stage.name}
+        # BuildKit counts what is no stage as one more, in the order in which it reads the flags.
+        self._counted: list[Optional[UsedImage]] = []
+        self._stages = len(stages)
+        self.stages: list[list[int]] = [[] for _ in stages]
+        self.images: list[list[UsedImage]] = [[] for _ in stages]
+        for used in stages:
+            for flag in used.stage.from_flags:
+                if not flag.onbuild:
+                    self._read(used.stage.index, flag)
+        for used in stages:
+            parent = used.parent
+            for flag in stages[parent].stage.from_flags if parent is not None else ():
+                if flag.onbuild:
+                    self._read(used.stage.index, flag)
 
-def _reads(
-    stages: list[UsedStage], index: int, by_name: Mapping[str, int], platform: Platform
-) -> tuple[list[int], list[UsedImage]]:
-    """The stages and the images that the flags in force in one stage name."""
-    sources: list[int] = []
-    images: list[UsedImage] = []
-    for flag in _flags_in_force(stages, index):
+    def _read(self, index: int, flag: FromFlag) -> None:
         number = int(flag.name[:10]) if flag.instruction == "COPY" and _INDEX.match(flag.name) else None
         if number is not None:
-            # An index beyond the stages is left for BuildKit to refuse.
-            sources += [number] if 0 <= number < len(stages) else []
-        elif flag.name.lower() in by_name:
-            sources.append(by_name[flag.name.lower()])
-        elif flag.name != SCRATCH:
-            images.append(UsedImage(_flag_reference(flag), platform, flag.name, flag.line))
-    return sources, images
+            if 0 <= number < self._stages:
+                self.stages[index].append(number)
+            elif number >= self._stages and number - self._stages < len(self._counted):
+                counted = self._counted[number - self._stages]
+                self.images[index] += [] if counted is None else [counted]
+            # A higher index is left for BuildKit to refuse.
+        elif flag.name.lower() in self._by_name:
+            self.stages[index].append(self._by_name[flag.name.lower()])
+        else:
+            image: Optional[UsedImage] = None
+            if flag.name != SCRATCH:
+                image = UsedImage(_flag_reference(flag), self._platform, flag.name, flag.line)
+                self.images[index].append(image)
+            self._counted.append(image)
 
 
 def _flag_reference(flag: FromFlag) -> Reference:

@@ -8,6 +8,8 @@ import re
 from dataclasses import dataclass
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+\Z")
+# Source: containerd's platforms package, platforms.go (osRe): a version and features may follow the system.
+_SYSTEM = re.compile(r"([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*(?:\+[A-Za-z0-9_.%-]+)*)\))?\Z")
 
 # Source: containerd's platforms package, database.go (normalizeOS, normalizeArch).
 _OS_ALIASES = {"macos": "darwin"}
@@ -31,13 +33,23 @@ _ARCHITECTURES = frozenset(
 )
 
 
+def is_system(text: str) -> bool:
+    """Whether ``text`` names an operating system that builders know, and so no architecture."""
+    name = text.lower()
+    return _OS_ALIASES.get(name, name) in _SYSTEMS
+
+
 @dataclass(frozen=True, order=True)
 class Platform:
-    """A normalised platform; ``str()`` gives the form that BuildKit prints."""
+    """A normalised platform; ``str()`` gives the form that BuildKit prints.
+
+    ``os_version`` is what stands in brackets behind the system, as in ``windows(10.0.17763)/amd64``.
+    """
 
     os: str
     architecture: str
     variant: str = ""
+    os_version: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Platform:
@@ -46,11 +58,13 @@ class Platform:
         Raises ``ValueError`` with one sentence that says what is wrong.
         """
         parts = text.strip().split("/")
-        if not 1 <= len(parts) <= 3 or not all(_PART.match(part) for part in parts):
+        system = _SYSTEM.match(parts[0])
+        if not 1 <= len(parts) <= 3 or not system or not all(_PART.match(part) for part in parts[1:]):
             raise ValueError(
                 f"{text!r} is not a platform; write os/architecture[/variant], such as linux/arm64"
             )
-        parts = [part.lower() for part in parts]
+        version = (system[2] or "") if len(parts) > 1 else ""
+        parts = [(part if index else system[1]).lower() for index, part in enumerate(parts)]
         if len(parts) == 1:
             if parts[0] not in _ARCHITECTURES and parts[0] not in _ARCHITECTURE_ALIASES:
                 raise ValueError(
@@ -68,7 +82,7 @@ class Platform:
                 variant = "v" + variant
         elif (architecture, variant) in _DEFAULT_VARIANTS:
             variant = ""
-        return cls(os, architecture, variant)
+        return cls(os, architecture, variant, version)
 
     @classmethod
     def parse_known(cls, text: str) -> Platform:
@@ -77,6 +91,8 @@ class Platform:
         Raises ``ValueError`` with one sentence that says what is wrong.
         """
         made = cls.parse(text)
+        if made.os_version:
+            raise ValueError(f"{text!r} has a version of the system; write it without, as in windows/amd64")
         for part, known, what in (
             (made.os, _SYSTEMS, "operating system"),
             (made.architecture, _ARCHITECTURES, "architecture"),
@@ -95,6 +111,9 @@ class Platform:
 
         Source: containerd's platforms package, compare.go (platformVector).
         """
+        if self.os_version:
+            # A list of platforms tells images of one system apart by it only with what is no part of ours.
+            return Platform(self.os, self.architecture, self.variant).fitting
         number = int(self.variant[1:]) if self.variant[1:].isdigit() else 0
         if self.architecture == "amd64":
             lower = [f"v{n}" for n in range(number - 1, 1, -1)]
@@ -107,5 +126,6 @@ class Platform:
         return (self,)
 
     def __str__(self) -> str:
-        text = f"{self.os}/{self.architecture}"
+        system = f"{self.os}({self.os_version})" if self.os_version else self.os
+        text = f"{system}/{self.architecture}"
         return f"{text}/{self.variant}" if self.variant else text

@@ -13,13 +13,16 @@ from typing import Optional
 
 DOCKER_HUB = "docker.io"
 
-_PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*\Z")
+_PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{_PATH_PART}(?:/{_PATH_PART})*\Z")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\Z")
 _DIGEST = re.compile(r"(?:sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})\Z")
 _IDENTIFIER = re.compile(r"[0-9a-f]{64}\Z")
 # DNS has no longer labels (RFC 1035), and Python's resolver raises what is no OSError for them.
 _LABEL = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]{0,61}[A-Za-z0-9])"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::([0-9]{{1,5}}))?\Z")
+# Docker takes a host that has the form of a folder, such as a_b.example, as well: there it is both.
+_UNUSUAL_HOST = re.compile(rf"(?=[^.]{{1,63}}(?:\.[^.]{{1,63}})*\Z){_PATH_PART}\Z")
 _LONGEST_NAME = 255
 
 
@@ -72,7 +75,7 @@ class Reference:
             registry = DOCKER_HUB
         if registry == DOCKER_HUB and "/" not in path:
             path = f"library/{path}"
-        if not is_registry_host(registry):
+        if not is_registry_host(registry) and not _UNUSUAL_HOST.match(registry):
             raise ValueError(f"{text!r} is not an image reference: {registry!r} is not a registry")
         if not is_repository_path(path):
             raise ValueError(

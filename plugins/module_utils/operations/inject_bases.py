@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, Optional
 
+from ..dockerfile.file import read_dockerfile
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
-from ..dockerfile.rewrite import Injection, inject, rewrite
+from ..dockerfile.rewrite import Injection, inject, rewrite, unused_names
 from ..dockerfile.stages import Resolution, resolve_all
 from ..document.target import Image
 from ..errors import DockerfileError
@@ -26,8 +27,7 @@ def inject_bases(
     platform. Raises ``DockerfileError``.
     """
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            text = file.read()
+        text = read_dockerfile(path, path)
     except OSError as error:
         raise DockerfileError(
             "no_dockerfile", f"{path} cannot be read: {error.strerror}.", hint="Check path."
@@ -55,7 +55,7 @@ def _injection(dockerfile: Dockerfile, resolutions: Sequence[Resolution], found:
     overridden = [base for base in found if base.overridden]
     names = {base.stage: str(base.reference.familiar) for base in overridden}
     if all(names.get(base.stage, base.reference.familiar) == base.reference.familiar for base in found):
-        return Injection(rewrite(dockerfile, names), {})
+        return Injection(rewrite(dockerfile, {**unused_names(resolutions), **names}), {})
     stages = {base.stage for base in overridden}
     return inject(dockerfile, resolutions, [base for base in found if base.stage in stages])
 

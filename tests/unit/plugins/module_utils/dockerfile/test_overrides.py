@@ -305,10 +305,13 @@ def injected(
     override: Optional[Override],
     platforms: Sequence[Platform] = (AMD, ARM),
     build_args: Optional[Mapping[str, str]] = None,
+    target: Optional[str] = None,
 ) -> Injection:
     dockerfile = parse(text)
-    resolutions = resolve_all(dockerfile, platforms, build_args=build_args or {}, build_platform=AMD)
-    return inject(dockerfile, resolutions, found(text, override, platforms, build_args))
+    resolutions = resolve_all(
+        dockerfile, platforms, build_args=build_args or {}, build_platform=AMD, target=target
+    )
+    return inject(dockerfile, resolutions, found(text, override, platforms, build_args, target))
 
 
 def test_each_stage_gets_a_name_and_a_context_for_each_platform_it_is_pulled_for() -> None:
@@ -372,3 +375,53 @@ def test_the_names_are_found_nowhere_else_in_the_dockerfile() -> None:
         "FROM image-builder-basex-0 AS image-builder-base-1\nFROM image-builder-basex-1\n"
         "COPY --from=image-builder-base-1 / /\n"
     )
+
+
+LEFT_TO_THE_CALLER = "ARG BASE\nFROM ${BASE}\nRUN cat /etc/flavor > /f\n"
+
+
+@pytest.mark.parametrize(
+    "override", ["new", {"first": "new"}, {"final": "new"}, {"all": "new"}, {"0": "new"}, {"${BASE}": "new"}]
+)
+def test_a_base_that_is_left_to_the_caller_is_what_the_override_gives(override: Override) -> None:
+    result = injected(LEFT_TO_THE_CALLER, override)
+    assert result.text == LEFT_TO_THE_CALLER.replace("${BASE}", "image-builder-base-0")
+    assert set(result.contexts.values()) == {"docker-image://docker.io/library/new:latest"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ARG BASE\nFROM $BASE AS a\n",
+        "ARG TAG\nFROM alpine:$TAG\n",
+        "ARG REGISTRY\nFROM $REGISTRY/alpine\n",
+        "ARG BASE\nFROM ${BASE:?none}\n",
+        "FROM Not@A:Reference\n",
+    ],
+)
+def test_a_base_that_cannot_be_used_is_refused_unless_it_is_replaced(text: str) -> None:
+    (base,) = found(text, "new")
+    assert (base.reference.familiar, base.overridden) == ("new", True)
+    assert base.original in text
+    with pytest.raises(DockerfileError, match="line"):
+        found(text, None)
+
+
+def test_of_several_bases_left_to_the_caller_those_without_an_override_are_refused() -> None:
+    text = "ARG A\nARG B\nFROM $A AS a\nFROM $B AS b\nFROM $A\nCOPY --from=a / /\nCOPY --from=b / /\n"
+    assert failure(text, "new").line == 4
+    assert chosen(text, {"first": "one", "$B": "two"}) == {0: "one", 1: "two", 2: "one"}
+    assert chosen(text, {"final": "one", "b": "two"}) == {0: "one", 1: "two", 2: "one"}
+    with pytest.raises(DockerfileError, match="on line 4"):
+        raise failure(text, {"nothing": "new"})
+
+
+def test_a_stage_that_is_not_needed_does_not_stand_in_the_way_of_the_base_that_it_shares() -> None:
+    text = "ARG BASE\nFROM $BASE AS a\nFROM $BASE AS b\n"
+    written = injected(text, "new", target="a").text
+    assert written == "ARG BASE\nFROM image-builder-base-0 AS a\nFROM scratch AS b\n"
+    assert failure("ARG BASE\nARG B\nFROM $BASE AS a\nFROM $B AS b\n", "new", target="a").line == 4
+
+
+def test_a_key_names_a_base_left_to_the_caller_where_none_matches() -> None:
+    assert "stage 0 on line 2 starts from ${BASE}" in str(failure(LEFT_TO_THE_CALLER, {"alpine": "new"}).hint)

@@ -7,6 +7,7 @@ from typing import Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.instructions import parse
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.overrides import bases
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.stages import (
     Resolution,
     resolve,
@@ -24,9 +25,12 @@ def resolved(
     platform: Platform = ARM,
     target: Optional[str] = None,
 ) -> Resolution:
-    return resolve(
-        parse(text), build_args=build_args or {}, platform=platform, build_platform=NATIVE, target=target
+    dockerfile = parse(text)
+    resolution = resolve(
+        dockerfile, build_args=build_args or {}, platform=platform, build_platform=NATIVE, target=target
     )
+    bases(dockerfile, [resolution], None)
+    return resolution
 
 
 def used(resolution: Resolution) -> list[tuple[int, str]]:
