@@ -28,7 +28,7 @@ _FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.1, 0.25
 # To measure a large tree takes a while, so it is not done all the time.
 _SHARE_OF_MEASURING = 5
 _CHUNK = 1 << 16
-# Python could set limits in a new process only where no other thread runs (see ``preexec_fn``). The values and
+# Python can set limits in a new process only where no other thread runs (see ``preexec_fn``). The values and
 # the program come as arguments. Data, in KiB, is what a process has for itself, not the packs that it maps;
 # files are in blocks of 512 bytes. A limit that is lower already stays.
 _LIMITED = 'ulimit -c 0; ulimit -d "$1" 2>&-; ulimit -f "$2" 2>&-; shift 2; exec "$@"'
