@@ -19,12 +19,14 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.ta
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, Cancelled
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import build_images
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
     remove_source,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import remove
 from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.snapshot import snapshot
 
 from tests.builds.site import BOTH, Site, states
 from tests.support import leaks
@@ -442,3 +444,33 @@ def test_a_build_that_takes_too_long_is_ended(site: Site) -> None:
     assert caught.value.code == "timeout"
     assert "options.timeout" in caught.value.hint
     leaks.wait_until_gone(mark)
+
+
+def test_what_changes_in_the_folder_while_it_is_built_is_not_in_the_image(site: Site) -> None:
+    site.write(Dockerfile="FROM alpine\nCOPY app /app\n", app="planned", _dockerignore="x")
+
+    def change(line: str) -> None:
+        if line.startswith("building "):
+            site.write(app="later")
+
+    built = site.build({"image": "app"}, report=change)
+    assert built.error is None
+    assert site.pushed("app").read("/app") == "planned"
+    assert site.rebuilt({"image": "app"}) == {"app"}
+    site.write(app="planned")
+    assert site.rebuilt({"image": "app"}) == set()
+
+
+def test_what_changes_in_the_folder_between_plan_and_copy_is_built_as_what_it_is(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.write(Dockerfile="FROM alpine\nCOPY app /app\n", app="planned")
+
+    def late(*parts: Any) -> None:
+        site.write(app="later", Dockerfile=site.context.joinpath("Dockerfile").read_text() + "ENV a=b\n")
+        snapshot(*parts)
+
+    monkeypatch.setattr(build_images, "snapshot", late)
+    assert site.build({"image": "app"}).error is None
+    assert site.pushed("app").read("/app") == "later"
+    assert site.rebuilt({"image": "app"}) == set()

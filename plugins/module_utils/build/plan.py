@@ -80,6 +80,11 @@ class Plan:
     engine: Engine
     images: tuple[PlannedImage, ...]
 
+    def holds_for(self, source: BuildInput) -> bool:
+        """Whether ``source`` has the Dockerfile and the context that were planned. Raises ``OSError``."""
+        known = self.known
+        return (source.read_dockerfile(), source.read_context()) == (known.dockerfile, known.context_digest)
+
     @property
     def pending(self) -> tuple[Planned, ...]:
         """The images that must be built."""

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional, Union
 
 from ..build.access import Access
@@ -25,8 +26,9 @@ from ..errors import BuilderError, Cancelled, EngineError, SourceError
 from ..listener import Listener
 from ..policy import PERMISSIVE, Policy
 from ..process import time_limit
-from ..sources.dockerignore import find_ignore
+from ..sources.dockerignore import find_ignore, read_ignore
 from ..sources.memory import remember
+from ..sources.snapshot import snapshot
 from ..sources.tree import SourceTree
 from ..sources.workspace import Workspace
 from .fetch_source import fetch_again, read_source
@@ -92,9 +94,15 @@ def build_images(
                 assert engine is not None
                 plan = make_plan(input_, target.images, options, engine, registry, pool)
                 _check_any(plan)
-                if isinstance(place, InWorkspace) and input_.known and plan.pending and not plan_only:
-                    tree = fetch_again(place.source, input_.revision, home, listener, policy)
-                    input_ = _fetched(tree)
+                if plan.pending and not plan_only:
+                    if isinstance(place, InWorkspace) and input_.known:
+                        tree = fetch_again(place.source, input_.revision, home, listener, policy)
+                        input_ = _fetched(tree)
+                    elif not input_.context.startswith(os.path.join(home.path, "")):
+                        input_ = _snapshot(input_, home)
+                if input_ is not plan.source and plan.holds_for(input_):
+                    plan = replace(plan, source=input_)
+                elif input_ is not plan.source:
                     plan = make_plan(input_, target.images, options, engine, registry, pool)
                     _check_any(plan)
                 if tree and tree.memory and not input_.known:
@@ -148,6 +156,16 @@ def _fetched(tree: SourceTree) -> BuildInput:
         tree.dockerignore,
         tree.known,
     )
+
+
+def _snapshot(source: BuildInput, home: Workspace) -> BuildInput:
+    """The same source, what of its folder reaches the build copied into ``home``, where nobody changes it."""
+    copy, ignore = home.directory("snapshot"), ""
+    if source.dockerignore:
+        ignore = os.path.join(home.path, "snapshot.dockerignore")
+        shutil.copyfile(source.dockerignore, ignore)
+    snapshot(source.context, read_ignore(ignore), copy)
+    return replace(source, context=copy, dockerignore=ignore)
 
 
 def _local(place: InFolder) -> BuildInput:
