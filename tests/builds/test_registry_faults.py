@@ -37,6 +37,7 @@ from tests.support.faulty_proxy import (
     answer,
     faulty_proxy,
     hang,
+    lack_blobs,
     lose,
     lose_platform,
     reset,
@@ -141,6 +142,9 @@ def test_a_fault_that_lasts_costs_its_image_alone(site: FaultySite, requests: st
     [
         pytest.param(PUT_BLOB, answer(429, Retry_After="1"), id="429"),
         pytest.param(BEGIN + ENGINES, answer(503), id="503"),
+        # What another image's push has begun and not ended; newer engines tell it in the registry's words.
+        pytest.param(PUT_TAG, lack_blobs(1), id="blob unknown"),
+        pytest.param(PUT_TAG, lack_blobs(2), id="blobs unknown"),
     ],
 )
 def test_a_fault_that_outlasts_buildkit_and_passes_costs_nothing(

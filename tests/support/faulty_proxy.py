@@ -94,6 +94,18 @@ def answer(status: int, **headers: str) -> Befall:
     return befall
 
 
+def lack_blobs(number: int) -> Befall:
+    """Answer as a registry that lacks ``number`` blobs of a manifest, in the words of distribution."""
+    unknown = {"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown to registry"}
+    errors = [{**unknown, "detail": f"sha256:{n:064}"} for n in range(number)]
+
+    def befall(exchange: Exchange) -> None:
+        exchange.read_body()
+        exchange.reply(400, {"Content-Type": "application/json"}, json.dumps({"errors": errors}).encode())
+
+    return befall
+
+
 def forward(exchange: Exchange) -> None:
     """Do what was asked, by the registry behind."""
     exchange.reply(*exchange.ask(exchange.read_body()))

@@ -12,11 +12,13 @@ from ..registry.confirm import LOST_HINT
 from .buildkit_progress import Outcome, Step
 
 # What a registry or the network to it says that may be gone later. A manifest is answered with 400 while the
-# registry lacks one of its blobs: BuildKit leaves out what another image's push has begun.
+# registry lacks one of its blobs: BuildKit leaves out what another image's push has begun. Newer engines give
+# the registry's words in place of the status.
 _PASSING = (
     r"connection refused|connection reset|broken pipe|use of closed network connection|no such host|"
     r"i/o timeout|Client\.Timeout|context deadline exceeded|TLS handshake|unexpected EOF|: EOF|GOAWAY|"
-    r"toomanyrequests|PUT request to MANIFEST: 400|429 Too Many|\b50[0-9] |unexpected status from .*: 5\d\d"
+    r"toomanyrequests|PUT request to MANIFEST: 400|blob unknown to registry|429 Too Many|\b50[0-9] |"
+    r"unexpected status from .*: 5\d\d"
 )
 _UNAUTHORIZED = (
     r"401 Unauthorized|authorization failed|authentication required|insufficient_scope|no basic auth"

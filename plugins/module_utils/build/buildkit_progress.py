@@ -75,9 +75,13 @@ class Outcome:
     @property
     def message(self) -> str:
         """BuildKit's sentence, without what every one of them starts with."""
-        for line in reversed(self.error.splitlines()):
+        said = self.error.splitlines()
+        for number, line in reversed(list(enumerate(said))):
             if line.startswith("ERROR: "):
                 text = line[len("ERROR: ") :]
+                if text.endswith("errors:"):
+                    # A registry's answer of several errors, each on a line of its own.
+                    text += " " + "; ".join(dict.fromkeys(filter(None, map(str.strip, said[number + 1 :]))))
                 return re.sub(r"\A(?:target \S+: )?(?:failed to solve: )?", "", text).strip()
         lines = [line for line in self.error.splitlines() if line.strip()]
         return lines[-1].strip() if lines else ""

@@ -84,6 +84,7 @@ MESSAGES = [
         "http://x/v2/x/blobs/uploads/1: 404 Not Found",
         "push_refused",
     ),
+    ("failed to push x: errors: unknown: blob unknown to registry", "push_failed"),
     ("Error response from daemon: manifest unknown: manifest unknown", "push_lost"),
     (
         "manifest list/index references to blobs and/or manifests are missing in your target registry: "

@@ -107,6 +107,13 @@ def test_what_only_looks_like_an_event_belongs_to_the_error(line: str) -> None:
     assert outcome.message == "it broke"
 
 
+def test_the_errors_of_a_registrys_answer_are_in_the_message() -> None:
+    said = ["ERROR: target a: failed to solve: failed to push x: errors:"]
+    unknown = "unknown: blob unknown to registry"
+    outcome, _ = read([*said, unknown, unknown, "denied: no", ""], status=1)
+    assert outcome.message == f"failed to push x: errors: {unknown}; denied: no"
+
+
 def test_an_error_without_its_usual_start_is_the_last_line() -> None:
     outcome, _ = read(["unknown flag: --progress", "See 'docker buildx bake --help'.", ""], status=1)
     assert outcome.message == "See 'docker buildx bake --help'."
