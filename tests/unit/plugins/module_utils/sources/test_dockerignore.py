@@ -18,7 +18,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.doc
     find_ignore,
     read_ignore,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.dockerignore_pattern import (
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.go_expression import (
     _Automaton,
     _State,
 )
