@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..errors import SourceError
-from .dockerignore_pattern import BadPattern, Pattern
+from .dockerignore_pattern import Pattern
+from .go_expression import BadPattern
 
 #: For each pattern whether a path matched it.
 Matched = tuple[bool, ...]
