@@ -18,7 +18,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,15 +121,19 @@ class RunningRegistry:
         docker: bool = False,
         annotations: Optional[Mapping[str, str]] = None,
         salt: str = "",
+        layers: Sequence[Mapping[str, Any]] = (),
     ) -> str:
-        """Store an image without layers; gives its digest. ``salt`` makes another of the same platform."""
+        """Store an image of ``layers``, descriptors with their media types; gives its digest.
+
+        ``salt`` makes another of the same platform.
+        """
         config = {"rootfs": {"type": "layers", "diff_ids": []}, **platform, "author": salt}
         descriptor = self.push_blob(repository, json.dumps(config).encode())
         manifest: dict[str, Any] = {
             "schemaVersion": 2,
             "mediaType": DOCKER_MANIFEST if docker else OCI_MANIFEST,
             "config": {"mediaType": DOCKER_CONFIG if docker else OCI_CONFIG, **descriptor},
-            "layers": [],
+            "layers": list(layers),
         }
         if annotations:
             manifest["annotations"] = dict(annotations)
@@ -340,6 +344,30 @@ def serving(
         speak_tls(server, certificate.path, certificate.key_path)
     with in_background(server):
         yield Server(f"{address[0]}:{server.server_port}", seen, connections)
+
+
+@contextmanager
+def scripted(serve: Callable[[socket.socket], object]) -> Iterator[str]:
+    """A server that hands each connection to ``serve``, in a thread of its own; the URL of its root."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                threading.Thread(target=run, args=(connection,), daemon=True).start()
+
+        def run(connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                serve(connection)
+
+        threading.Thread(target=accept, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from ..docker_config import read_user_config
 from ..document.target import RegistryAccount
 from ..engine.find import Engine
-from ..policy import Reach, everywhere
+from ..policy import PERMISSIVE, Policy, Reach, everywhere
 from ..registry.client import Registry
 from ..registry.credentials import Credentials, Login
 from ..registry.hosts import RegistryHosts
@@ -31,14 +31,18 @@ class Access:
 
     @classmethod
     def of(
-        cls, account: RegistryAccount, secrets: tuple[Secret, ...] = (), reach: Reach = everywhere
+        cls, account: RegistryAccount, secrets: tuple[Secret, ...] = (), policy: Policy = PERMISSIVE
     ) -> Access:
-        """Access for the account of a document; ``secrets`` are what else must be hidden."""
+        """Access for the account of a document; ``secrets`` are what else must be hidden.
+
+        The user's own logins count where ``policy`` allows it.
+        """
         logins = {}
         if account.username and account.password:
             logins[account.host] = Login(account.username, account.password)
             secrets = (*secrets, account.password)
-        return cls(logins, read_user_config(), secrets, reach)
+        user_config = read_user_config() if policy.own_settings else {}
+        return cls(logins, user_config, secrets, policy.reach)
 
     def registry(self, engine: Optional[Engine], retry_for: float = 60.0) -> Registry:
         """A client that sees registries as ``engine`` does, or as an engine with default settings.

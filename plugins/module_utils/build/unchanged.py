@@ -50,7 +50,7 @@ def compare(head: Head, difference: Difference, options: Options, registry: Regi
         error.image = head.name
         raise
     if missing:
-        lost = ", ".join(map(str, missing))
+        lost = ", ".join(missing)
         return head.judged("pending", f"the registry has lost {lost} of {head.name}")
     return head.judged("unchanged", "the registry holds it already", leading)
 

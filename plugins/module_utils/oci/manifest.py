@@ -27,6 +27,8 @@ _CONFIG_TYPES = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 )
+# Layers that registries need not hold: who pulls has them from elsewhere (OCI image specification, layer.md).
+_FOREIGN = ("nondistributable", "foreign")
 # What BuildKit marks attestation manifests with.
 _ATTESTATION = "vnd.docker.reference.type"
 
@@ -58,12 +60,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Content:
-    """A manifest or index as it was read: ``entries`` for an index, ``config`` (a digest) for an image."""
+    """A manifest or index as it was read: ``entries`` for an index, ``config`` (a digest) for an image.
+
+    ``blobs`` are the digests of all that who pulls it takes from the registry, each with what it is there.
+    """
 
     media_type: str
     annotations: Mapping[str, str]
     entries: tuple[Entry, ...] = ()
     config: Optional[str] = None
+    blobs: Mapping[str, str] = field(default_factory=dict)
     attestations: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -88,7 +94,7 @@ def parse(body: bytes, content_type: str) -> Content:
         digest = (
             _digest(config) if isinstance(config, dict) and config.get("mediaType") in _CONFIG_TYPES else None
         )
-        return Content(media_type, _texts(content.get("annotations")), config=digest)
+        return Content(media_type, _texts(content.get("annotations")), config=digest, blobs=_blobs(content))
     if content.get("schemaVersion") == 1:
         raise ValueError("it is in the old format 1 that BuildKit no longer reads")
     raise ValueError("it is neither an index nor the manifest of an image")
@@ -125,8 +131,22 @@ def _attestations(descriptors: list[Any]) -> dict[str, str]:
     found = {}
     for descriptor in descriptors:
         subject = _texts(descriptor.get("annotations")).get(_ATTESTATION.replace("type", "digest"))
-        if subject is not None:
+        if subject is not None and is_digest(subject):
             found[subject] = _digest(descriptor)
+    return found
+
+
+def _blobs(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What the manifest of an image names, by digest: a layer, or the config."""
+    layers = manifest.get("layers")
+    named = [("a layer", layer) for layer in (layers if isinstance(layers, list) else ())]
+    found = {}
+    for what, descriptor in (*named, ("the config", manifest.get("config"))):
+        if not isinstance(descriptor, dict) or descriptor.get("urls"):
+            continue
+        digest, media_type = descriptor.get("digest"), str(descriptor.get("mediaType"))
+        if isinstance(digest, str) and is_digest(digest) and not any(word in media_type for word in _FOREIGN):
+            found[digest] = what
     return found
 
 
@@ -160,4 +180,9 @@ def _json_object(body: bytes) -> dict[str, Any]:
 def _texts(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
-    return {key: text for key, text in value.items() if isinstance(text, str)}
+    return {_whole(key): _whole(text) for key, text in value.items() if isinstance(text, str)}
+
+
+def _whole(text: str) -> str:
+    """``text`` with a ``?`` for each half of a UTF-16 pair, which JSON can write and no file can hold."""
+    return text.encode("utf-8", "replace").decode()

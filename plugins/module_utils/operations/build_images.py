@@ -81,7 +81,7 @@ def build_images(
         stack.enter_context(time_limit(options.limit, tree.seconds if tree else 0.0))
         ready_made = tree is not None and tree.image
         engine = _engine(options.builder, needed=not ready_made)
-        access = Access.of(target.registry, target.secrets, policy.reach)
+        access = Access.of(target.registry, target.secrets, policy)
         # In this order, so that an interrupt closes the connections that the pool's threads wait for.
         pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL_REQUESTS))
         registry = stack.enter_context(access.registry(engine, options.retry_for))

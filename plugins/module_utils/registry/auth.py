@@ -66,6 +66,8 @@ class Authorizer:
         scope: str,
         headers: Mapping[str, str],
         body: Carried = b"",
+        *,
+        follow: bool = True,
     ) -> Response:
         """One answer, after a login where the endpoint itself asks for one. Raises ``Failure``.
 
@@ -75,7 +77,7 @@ class Authorizer:
 
         def send(header: Optional[str]) -> Response:
             given = {**headers, "Authorization": header} if header else headers
-            return self._transport.send(place, method, given, body)
+            return self._transport.send(place, method, given, body, follow=follow)
 
         response = send(self._headers.get((endpoint, scope)))
         if response.status != 401 or response.endpoint != endpoint:

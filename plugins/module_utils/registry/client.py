@@ -77,6 +77,8 @@ class Registry:
         self._transport = Transport(hosts, timeout, reach)
         self._authorizer = Authorizer(self._transport, credentials)
         self._endpoints: dict[str, tuple[Endpoint, ...]] = {}
+        #: What was seen to be held, by repository and digest, and what that needs (see ``read.missing``).
+        self.seen: dict[tuple[str, str], Mapping[str, str]] = {}
 
     def __enter__(self) -> Registry:
         return self
@@ -176,14 +178,16 @@ class Repository:
         headers: Optional[Mapping[str, str]] = None,
         body: Carried = b"",
         passing: Collection[int] = (),
+        follow: bool = True,
     ) -> Response:
         """The answer to one request. Raises ``Failure``.
 
         ``tail`` follows the repository's name, such as ``manifests/latest``. Statuses of 300 and more are
-        failures, except those in ``passing``.
+        failures, except those in ``passing``. Redirects are followed unless ``follow`` says otherwise.
         """
         place = Place(self.endpoint, f"{self.endpoint.path}/{self.name}/{tail}")
-        return self._send(place, method, headers or {}, body, passing)
+        response = self._send(place, method, headers or {}, body, follow)
+        return response if response.status in passing else self._accepted(response)
 
     def lead(self, answer: Response, location: str) -> Place:
         """Where the address ``location`` in an ``answer`` leads. Raises ``Failure``."""
@@ -198,24 +202,22 @@ class Repository:
         body: Carried = b"",
     ) -> Response:
         """The answer to one request for what an answer led to; another server gets no login."""
-        return self._send(place, method, headers or {}, body, ())
+        return self._accepted(self._send(place, method, headers or {}, body, True))
 
     def _send(
-        self,
-        place: Place,
-        method: str,
-        headers: Mapping[str, str],
-        body: Carried,
-        passing: Collection[int],
+        self, place: Place, method: str, headers: Mapping[str, str], body: Carried, follow: bool
     ) -> Response:
         self._budget.spend(place.endpoint.host, requests=1)
         if place.endpoint == self.endpoint:
             scope = f"repository:{self.name}:{self.actions}"
-            response = self._authorizer.send(place, method, scope, headers, body)
+            response = self._authorizer.send(place, method, scope, headers, body, follow=follow)
         else:
-            response = self._transport.send(place, method, headers, body)
+            response = self._transport.send(place, method, headers, body, follow=follow)
         self._budget.spend(place.endpoint.host, received=len(response.body))
-        if response.status < 300 or response.status in passing:
+        return response
+
+    def _accepted(self, response: Response) -> Response:
+        if response.status < 300:
             return response
         raise self._refusal(response)
 

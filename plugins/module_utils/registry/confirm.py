@@ -1,15 +1,17 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Whether what was pushed stands in the registry: its tags, its index, and each platform's manifest."""
+"""Whether what was pushed stands in the registry: its tags, its index, and all that a pull needs."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Optional
 
 from ..errors import RegistryError
 from ..oci.manifest import Manifest
 from ..oci.platform import Platform
 from ..oci.reference import Reference
+from ..parallel import in_parallel
 from . import read
 from .client import Registry
 
@@ -34,8 +36,8 @@ def confirm(
     """
     leading, *others = references
     try:
-        for reference in others:
-            held = read.digest(registry, reference, mirrors=False)
+        named = in_parallel(partial(read.digest, registry, mirrors=False), others)
+        for reference, held in zip(others, named):
             if held != digest:
                 raise _lost(reference, held, digest)
         manifest = read.manifest(registry, leading, mirrors=False)
@@ -43,7 +45,7 @@ def confirm(
             raise _lost(leading, manifest.digest, digest)
         missing = read.missing(registry, manifest)
         if missing:
-            raise _lost(leading, f"an index without {', '.join(map(str, missing))}", digest)
+            raise _lost(leading, f"an image without {', '.join(missing)}", digest)
     except RegistryError as error:
         if error.code == "manifest_unknown":
             raise _lost(leading, None, digest) from None

@@ -12,14 +12,16 @@ from dataclasses import replace
 from functools import partial
 
 from ..errors import RegistryError
-from ..oci.reference import Reference
+from ..network.failure import Failure
+from ..oci.reference import Reference, is_tag
+from ..parallel import in_parallel
 from . import read
 from .client import Registry, Repository
 
 # How registries say that they do not remove tags, or do not remove at all.
 _NOT_REMOVED = (400, 404, 405, 501)
 _NEXT_PAGE = re.compile(r'\s*<([^>]*)>\s*;\s*rel="?next"?')
-_TAGS_A_PAGE, _MOST_PAGES = 1000, 1000
+_TAGS_A_PAGE, _MOST_TAGS = 1000, 5000
 
 
 def delete(registry: Registry, reference: Reference) -> bool:
@@ -65,19 +67,19 @@ def _remove(registry: Registry, reference: Reference, named: str) -> int:
 
 def _check_not_shared(registry: Registry, reference: Reference, digest: str) -> None:
     """Raise ``RegistryError`` where removing ``digest`` would take something from another tag."""
-    sharing = []
-    for other in registry.ask("list the tags of", reference, _tags):
-        if other == reference.tag:
-            continue
+
+    def needs(other: str) -> bool:
         try:
             tagged = replace(reference, tag=other, digest=None)
             named, held = registry.ask("read", tagged, partial(read.content, wanted=other))
         except RegistryError as error:
             if error.code == "manifest_unknown":
-                continue
+                return False
             raise
-        if digest == named or any(digest == entry.digest for entry in held.entries):
-            sharing.append(other)
+        return digest == named or any(digest == entry.digest for entry in held.entries)
+
+    others = [tag for tag in registry.ask("list the tags of", reference, _tags) if tag != reference.tag]
+    sharing = [tag for tag, needed in zip(others, in_parallel(needs, others)) if needed]
     if sharing:
         raise RegistryError(
             "tag_shared",
@@ -90,12 +92,20 @@ def _check_not_shared(registry: Registry, reference: Reference, digest: str) -> 
 def _tags(repository: Repository) -> list[str]:
     tags: list[str] = []
     tail = f"tags/list?n={_TAGS_A_PAGE}"
-    for _ in range(_MOST_PAGES):
+    while True:
         response = repository.send("GET", tail)
         try:
-            tags += [tag for tag in json.loads(response.body)["tags"] or () if isinstance(tag, str)]
+            tags += [
+                tag for tag in json.loads(response.body)["tags"] or () if isinstance(tag, str) and is_tag(tag)
+            ]
         except (ValueError, TypeError, KeyError, RecursionError):
             raise read.damaged(repository, "the list of tags is not understood") from None
+        if len(tags) > _MOST_TAGS:
+            raise Failure(
+                "registry_error",
+                f"{repository.endpoint.host} has more than {_MOST_TAGS} tags of it, too many to look through",
+                hint="Remove the image by its digest, or in the registry's own interface.",
+            )
         following = _NEXT_PAGE.match(response.headers.get("Link", ""))
         if not following:
             break

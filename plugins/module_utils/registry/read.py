@@ -7,8 +7,9 @@ Source: OCI distribution specification 1.1, "Pull".
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Optional
 
 from ..errors import RegistryError
@@ -17,6 +18,7 @@ from ..oci.digest import is_digest, matches
 from ..oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Content, Manifest, parse, platform_of
 from ..oci.platform import Platform
 from ..oci.reference import Reference
+from ..parallel import in_parallel
 from .client import Registry, Repository
 
 # A registry answers 404 for a manifest whose type is not accepted.
@@ -53,14 +55,57 @@ def digest(registry: Registry, reference: Reference, *, mirrors: bool = True) ->
         raise
 
 
-def missing(registry: Registry, index: Manifest) -> list[Platform]:
-    """The platforms that an index lists and whose manifests the registry does not hold."""
-    return [
-        platform
-        for platform, named in index.platforms.items()
-        if named != index.digest
-        and digest(registry, index.reference.with_digest(named), mirrors=False) is None
-    ]
+def missing(registry: Registry, held: Manifest) -> list[str]:
+    """What the registry does not hold of what a pull of ``held`` needs, such as ``a layer of linux/arm64``.
+
+    Looked at are the manifest of each platform and of each attestation, and all that these name: config and
+    layers, but not those that are had from elsewhere. What was seen once is not asked for again.
+    """
+    named = {digest: str(platform) for platform, digest in held.platforms.items()}
+    named.update(
+        (attestation, f"the attestation of {named.get(subject, subject)}")
+        for subject, attestation in held.attestations.items()
+    )
+    lost = []
+    blobs: dict[str, str] = {}
+    for (digest, whose), found in zip(
+        named.items(), in_parallel(partial(_needed, registry, held.reference), named)
+    ):
+        if found is None:
+            lost.append(whose)
+            continue
+        for blob, what in found.items():
+            blobs.setdefault(blob, whose if digest not in held.platforms.values() else f"{what} of {whose}")
+    there = in_parallel(partial(_holds_blob, registry, held.reference), blobs)
+    return lost + list(dict.fromkeys(what for what, held_ in zip(blobs.values(), there) if not held_))
+
+
+def _needed(registry: Registry, reference: Reference, named: str) -> Optional[Mapping[str, str]]:
+    """What the manifest ``named`` needs, by digest; ``None`` where the registry does not hold it."""
+    key = (reference.name, named)
+    if key not in registry.seen:
+        pinned = reference.with_digest(named)
+        try:
+            _, found = registry.ask("read", pinned, partial(content, wanted=named))
+        except RegistryError as error:
+            if error.code == "manifest_unknown":
+                return None
+            raise
+        registry.seen[key] = found.blobs
+    return registry.seen[key]
+
+
+def _holds_blob(registry: Registry, reference: Reference, digest: str) -> bool:
+    key = (reference.name, digest)
+
+    def look_up(repository: Repository) -> bool:
+        # Where it lies is told of what is there. A registry that knows no HEAD of blobs is not held to it.
+        passing = (301, 302, 303, 307, 308, 400, 404, 405, 501)
+        return repository.send("HEAD", f"blobs/{digest}", passing=passing, follow=False).status != 404
+
+    if key not in registry.seen and registry.ask("look up", reference.with_digest(digest), look_up):
+        registry.seen[key] = {}
+    return key in registry.seen
 
 
 def content(repository: Repository, wanted: str) -> tuple[str, Content]:
@@ -92,26 +137,32 @@ def damaged(repository: Repository, what: str) -> Failure:
 
 
 def _platforms(repository: Repository, named: str, held: Content) -> dict[Platform, str]:
-    found: dict[Platform, str] = {}
     if held.config is not None:
-        response = repository.send("GET", f"blobs/{held.config}")
-        if not matches(response.body, held.config):
-            raise damaged(repository, "the config is not that of its digest")
-        with _reading(repository):
-            platform = platform_of(response.body)
-        if platform is not None:
-            found[platform] = named
+        platform = _configured(repository, held.config)
+        return {} if platform is None else {platform: named}
     unnamed = [entry.digest for entry in held.entries if entry.platform is None]
     if len(unnamed) > _MOST_UNNAMED_PLATFORMS:
         raise damaged(repository, "the index does not say the platforms of its images")
+    found: dict[Platform, str] = {}
     for entry in held.entries:
         if entry.platform is not None:
             found.setdefault(entry.platform, entry.digest)
     for entry_digest in unnamed:
-        _, entry_content = content(repository, entry_digest)
-        for platform in _platforms(repository, entry_digest, entry_content):
+        # An index in an index is not looked into: the one could name the other.
+        _, inner = content(repository, entry_digest)
+        platform = None if inner.config is None else _configured(repository, inner.config)
+        if platform is not None:
             found.setdefault(platform, entry_digest)
     return found
+
+
+def _configured(repository: Repository, config: str) -> Optional[Platform]:
+    """The platform that the config of an image names."""
+    response = repository.send("GET", f"blobs/{config}")
+    if not matches(response.body, config):
+        raise damaged(repository, "the config is not that of its digest")
+    with _reading(repository):
+        return platform_of(response.body)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def asked_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
         return registry.manifest(reference, mirrors=mirrors)
 
     monkeypatch.setattr(read, "manifest", manifest)
-    monkeypatch.setattr(read, "missing", lambda registry, index: registry.missing(index))
+    monkeypatch.setattr(read, "missing", lambda registry, index: list(map(str, registry.missing(index))))
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ import gc
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,34 +18,10 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.network.fai
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.http import HttpClient
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.tls import SYSTEM, Tls
 
-from tests.unit.registries import Answer, Seen, make_certificate, serving
+from tests.unit.registries import Answer, Seen, make_certificate, scripted, serving
 
 HEADERS = b"HTTP/1.1 200 OK\r\n"
 FOUND = (200, {}, b"x")
-
-
-@contextmanager
-def scripted(serve: Callable[[socket.socket], object]) -> Iterator[str]:
-    """A server that hands each connection to ``serve``, in a thread of its own; the URL of its root."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def accept() -> None:
-            while True:
-                try:
-                    connection, _ = server.accept()
-                except OSError:
-                    return
-                threading.Thread(target=run, args=(connection,), daemon=True).start()
-
-        def run(connection: socket.socket) -> None:
-            with connection, suppress(OSError):
-                serve(connection)
-
-        threading.Thread(target=accept, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        finally:
-            server.shutdown(socket.SHUT_RDWR)
 
 
 def fetch(client: HttpClient, url: str, tls: Tls = SYSTEM) -> bytes:

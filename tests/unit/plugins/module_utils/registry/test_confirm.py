@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,12 +11,23 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.client import Registry
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.confirm import confirm
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.credentials import Credentials
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.hosts import RegistryHosts
 
-from tests.unit.registries import RunningRegistry, running_registry
+from tests.unit.registries import (
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    Answer,
+    RunningRegistry,
+    Seen,
+    running_registry,
+    serving,
+    sha256,
+)
 
 PLATFORMS = [Platform("linux", "amd64"), Platform("linux", "arm64")]
 NOBODY = f"sha256:{'0' * 64}"
@@ -95,3 +107,112 @@ def test_a_registry_that_cannot_be_asked_is_told_as_such(running: RunningRegistr
     with pytest.raises(RegistryError) as raised:
         confirm(client, [Reference.parse("127.0.0.1:1/a:1")], NOBODY)
     assert (raised.value.code, raised.value.phase) == ("registry_unreachable", "report")
+
+
+class Whole:
+    """An image for two platforms with a layer each and one in common, and an attestation of the first."""
+
+    def __init__(self, running: RunningRegistry, repository: str) -> None:
+        self.running, self.repository = running, repository
+        self.common = self._layer(b"common")
+        self.layers = {name: self._layer(name.encode()) for name in ("amd64", "arm64")}
+        elsewhere = {
+            "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+            "digest": NOBODY,
+            "size": 1,
+            "urls": ["https://example.com/layer"],
+        }
+        entries: list[dict[str, Any]] = []
+        for name, layer in self.layers.items():
+            platform = {"os": "linux", "architecture": name}
+            layers = [self.common, layer, elsewhere] if name == "amd64" else [self.common, layer]
+            pushed = running.push_image(repository, platform=platform, layers=layers)
+            entries.append({"digest": pushed, "platform": platform})
+        self.statement = running.push_blob(repository, b"{}" + repository.encode())
+        nowhere = {"os": "unknown", "architecture": "unknown"}
+        about = {
+            "vnd.docker.reference.type": "attestation-manifest",
+            "vnd.docker.reference.digest": str(entries[0]["digest"]),
+        }
+        statement = {"mediaType": "application/vnd.in-toto+json", **self.statement}
+        attestation = running.push_image(repository, platform=nowhere, layers=[statement])
+        self.attestation = attestation
+        self.entries = [*entries, {"digest": attestation, "platform": nowhere, "annotations": about}]
+        self.digest = running.push_index(repository, "1", self.entries)
+
+    def _layer(self, content: bytes) -> dict[str, Any]:
+        blob = self.running.push_blob(self.repository, content + self.repository.encode())
+        return {"mediaType": "application/vnd.oci.image.layer.v1.tar", **blob}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("common", "a layer of linux/amd64"),
+        ("layer", "a layer of linux/arm64"),
+        ("config", "the config of linux/arm64"),
+        ("attestation", "the attestation of linux/amd64"),
+        ("statement", "the attestation of linux/amd64"),
+    ],
+)
+def test_what_a_pull_needs_and_the_registry_lost_is_named(
+    running: RunningRegistry, client: Registry, kind: str, said: str
+) -> None:
+    whole = Whole(running, f"needs-{kind}")
+    reference = Reference.parse(f"{running.host}/{whole.repository}:1")
+    held = read.manifest(client, reference)
+    assert read.missing(client, held) == []
+    named = whole.entries[1]["digest"]
+    _, _, body = running.call("GET", f"{whole.repository}/manifests/{named}", Accept=OCI_MANIFEST)
+    gone = {
+        "common": whole.common["digest"],
+        "layer": whole.layers["arm64"]["digest"],
+        "config": json.loads(body)["config"]["digest"],
+        "statement": whole.statement["digest"],
+        "attestation": whole.attestation,
+    }[kind]
+    place = "manifests" if kind == "attestation" else "blobs"
+    assert running.call("DELETE", f"{whole.repository}/{place}/{gone}")[0] == 202
+    with Registry(RegistryHosts(), Credentials(), retry_for=1) as anew:
+        assert read.missing(anew, held) == [said]
+        assert said in lost(anew, [reference], whole.digest)
+
+
+def test_what_was_seen_once_is_not_looked_at_again(running: RunningRegistry) -> None:
+    whole = Whole(running, "once")
+    seen: list[str] = []
+
+    def answer(request: Seen) -> Answer:
+        seen.append(f"{request.method} {request.path}")
+        path = request.path.removeprefix("/v2/")
+        status, headers, body = running.call(request.method, path, Accept=f"{OCI_INDEX}, {OCI_MANIFEST}")
+        kept = ("Content-Type", "Docker-Content-Digest", "Content-Length")
+        return status, {name: headers[name] for name in kept if name in headers}, body
+
+    with serving(answer) as server, Registry(RegistryHosts(), Credentials(), retry_for=0) as client:
+        through = Reference.parse(f"{server.host}/once:1")
+        held = read.manifest(client, through)
+        assert read.missing(client, held) == []
+        assert len(seen) == len(set(seen))
+        asked = len(seen)
+        assert read.missing(client, held) == []
+        assert len(seen) == asked
+    assert held.digest == whole.digest
+    # One for the index, one for each of three manifests; then their configs, three layers, and the statement.
+    assert asked == 1 + 3 + 3 + 4
+
+
+@pytest.mark.parametrize("status", [307, 400, 405, 501])
+def test_a_registry_that_does_not_answer_head_of_a_blob_is_not_held_to_it(status: int) -> None:
+    config = json.dumps({"os": "linux", "architecture": "amd64"}).encode()
+    described = {"mediaType": OCI_CONFIG, "digest": sha256(config), "size": len(config)}
+    body = json.dumps({"mediaType": OCI_MANIFEST, "config": described, "layers": [described]}).encode()
+
+    def answer(request: Seen) -> Answer:
+        if request.method == "HEAD":
+            return status, {"Location": "http://elsewhere.invalid/blob"}, b""
+        return 200, {}, config if "/blobs/" in request.path else body
+
+    with serving(answer) as server, Registry(RegistryHosts(), Credentials(), retry_for=0) as client:
+        held = read.manifest(client, Reference.parse(f"{server.host}/app:1"))
+        assert read.missing(client, held) == []
