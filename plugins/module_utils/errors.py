@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from typing import Any, Optional, TypeVar
+from typing import Any, Callable, Optional, TypeVar
 
 from .text import printable_data, printable_lines
 
@@ -69,6 +69,17 @@ class BuilderError(Exception):
         other.args = self.args
         vars(other).update(vars(self))
         return other
+
+    def change_texts(self, change: Callable[[str], str]) -> None:
+        """Put ``change`` of them in the place of all texts that tell what happened and what to do."""
+        for name, value in vars(self).items():
+            if name in ("code", "phase", "image", "platform"):
+                continue
+            if isinstance(value, str):
+                setattr(self, name, change(value))
+            elif isinstance(value, (list, tuple)):
+                setattr(self, name, type(value)(change(x) if isinstance(x, str) else x for x in value))
+        self.args = (self.message,)
 
     def __str__(self) -> str:
         place = ", ".join(

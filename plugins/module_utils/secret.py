@@ -21,6 +21,7 @@ _SHORTEST_LINE = 8
 # Less than this leaves too few characters of Base64 to tell it from other text.
 _SHORTEST_CODED = 5
 _MOST_LINES = 5000
+_PIECE = 8
 # The lengths of the rows that programs break Base64 into (MIME, and OpenSSL's).
 _ROWS = (76, 64)
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
@@ -177,7 +178,10 @@ def _coded_within(text: str) -> set[str]:
     for before in range(3):
         coded = base64.b64encode(b"\0" * before + content).decode()
         core = coded[-(-8 * before // 6) : 8 * (before + len(content)) // 6]
-        found.update((core, core.replace("+", "-").replace("/", "_")))
+        # However it is broken into rows, each has one of the pieces.
+        for place in range(0, max(1, len(core) - _PIECE + 1), _PIECE // 2):
+            piece = core[place : place + _PIECE]
+            found.update((piece, piece.replace("+", "-").replace("/", "_")))
     return found
 
 

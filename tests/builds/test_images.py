@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -221,6 +222,32 @@ def test_a_secret_that_a_step_prints_is_not_shown(site: Site) -> None:
     assert "Its last output was" in str(made.error)
     shown = json.dumps([made.to_dict(), site.told, str(made.error)]).encode()
     assert not any(trace in shown for trace in leaks.traces(secret))
+
+
+@pytest.mark.parametrize(
+    "shows",
+    [
+        "cat /key",
+        "base64 /key",
+        "base64 -w 64 /key; base64 -w 0 /key",
+        "sed 's/^/> /' /key",
+        'while read -r line; do echo "$line"; sleep 0.02; done </key',
+        'printf %.40s "$(sed -n 2p /key)"; sleep 0.3; sed -n 2p /key | cut -c41-',
+        "printf 'deploy:' | cat - /key | base64",
+    ],
+    ids=["cat", "base64", "base64 in rows", "indented", "line by line", "in parts", "login"],
+)
+def test_no_line_of_a_key_that_a_failing_step_prints_is_shown(shows: str, site: Site) -> None:
+    words = [os.urandom(24).hex() for _ in range(5)]
+    key = "\r\n".join(["-----BEGIN KEY-----", *words, "-----END KEY-----", ""])
+    site.write(Dockerfile=f"FROM alpine\nRUN --mount=type=secret,id=one,target=/key {shows}; exit 1\n")
+    made = site.build({"image": "app", "secrets": {"one": key}})
+    assert made.error is not None
+    shown = json.dumps([made.to_dict(), site.told, str(made.error)])
+    assert "********" in shown
+    coded = [base64.b64encode(b"-" * shift + key.encode()).decode() for shift in range(3)]
+    parts = [text[n : n + 12] for text in (*words, *coded) for n in range(8, len(text) - 20, 4)]
+    assert not [part for part in parts if part in shown]
 
 
 def test_an_image_can_be_built_though_nothing_changed(site: Site) -> None:

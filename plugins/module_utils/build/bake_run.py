@@ -146,8 +146,7 @@ class BuildxBaker:
 
     def _explained(self, outcome: Outcome, names: dict[str, str], hidden: list[Secret]) -> BuildError:
         error = build_failure(outcome, names, self._source.dockerfile_name)
-        error.message = redact(error.message, hidden)
-        error.args = (error.message,)
+        error.change_texts(lambda text: redact(text, hidden))
         return error
 
     def _target(self, key: str, image: Head, step: Step) -> Target:

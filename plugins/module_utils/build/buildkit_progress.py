@@ -19,6 +19,7 @@ from typing import Any, Optional
 
 from ..listener import Event, Listener
 
+_LONGEST_LINE = 16_384
 _LOG_LINES = 15
 # BuildKit's own form: the builder's platform, and after an arrow the image's where that is another.
 _PLATFORM = re.compile(r"(?P<os>[a-z]\w*)/(?P<rest>[\w/]+)(?:->(?P<to>[\w/]+))?(?: |\Z)")
@@ -37,6 +38,7 @@ class Step:
     cached: bool = False
     error: str = ""
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
+    in_line: bool = False
 
     @property
     def cancelled(self) -> bool:
@@ -130,7 +132,7 @@ class Reader:
             step = self._steps.get(log.get("vertex", ""))
             if step is not None:
                 data = base64.b64decode(log.get("data") or "").decode("utf-8", "replace")
-                step.log.extend(line for line in data.splitlines() if line.strip())
+                _append(step, data)
 
     def _vertex(self, vertex: Mapping[str, Any]) -> None:
         digest = vertex["digest"]
@@ -197,6 +199,15 @@ class Reader:
     @staticmethod
     def _is_internal(step: Step) -> bool:
         return bool(re.match(r"\[[^\]]*\b(?:internal\]|context [^\]]+\]|auth\])", step.name))
+
+
+def _append(step: Step, data: str) -> None:
+    """Add ``data`` to the step's log. What was printed in parts, such as a password, is one line again."""
+    if step.in_line and step.log and len(step.log[-1]) < _LONGEST_LINE:
+        data = step.log.pop() + data
+    lines = data.splitlines()
+    step.in_line = bool(lines) and lines[-1].strip() != "" and not data.endswith(("\n", "\r"))
+    step.log.extend(line for line in lines if line.strip())
 
 
 def _one_line(text: str) -> str:

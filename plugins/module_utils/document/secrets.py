@@ -8,6 +8,7 @@ import os
 import select
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, Callable, Optional
 
 from ..policy import PERMISSIVE, Policy
@@ -82,6 +83,21 @@ def read_secrets(faults: Faults, secrets: Iterable[SecretReference], read: Reade
             _check_text(faults, reference, text)
         found[reference.path] = Secret(text)
     return found
+
+
+def secrets_in(checked: Any) -> tuple[Secret, ...]:
+    """Every secret in ``checked``, any part of a document, and each login as programs put it together."""
+    if isinstance(checked, Secret):
+        return (checked,)
+    if isinstance(checked, Mapping):
+        return tuple(secret for item in checked.values() for secret in secrets_in(item))
+    if isinstance(checked, tuple):
+        return tuple(secret for item in checked for secret in secrets_in(item))
+    if not is_dataclass(checked) or isinstance(checked, type):
+        return ()
+    username, password = getattr(checked, "username", None), getattr(checked, "password", None)
+    login = (Secret(f"{username}:{password.reveal()}"),) if username and password is not None else ()
+    return (*login, *secrets_in(tuple(getattr(checked, item.name) for item in fields(checked))))
 
 
 def _check_text(faults: Faults, reference: SecretReference, text: str) -> None:

@@ -18,6 +18,7 @@ from ..build.planned import unplannable
 from ..build.result import ImageResult, Report, failed_together
 from ..build.stored_image import ImagePush
 from ..document.options import Options
+from ..document.secrets import secrets_in
 from ..document.source import Source
 from ..document.target import Target
 from ..engine import find as engines
@@ -33,6 +34,7 @@ from ..sources.tree import SourceTree
 from ..sources.workspace import Workspace
 from .fetch_source import fetch_again, read_source
 from .guarded_listener import GuardedListener
+from .hidden import HidingListener, hide, hiding
 
 _PARALLEL_REQUESTS = 8
 
@@ -68,8 +70,9 @@ def build_images(
     no later step comes. ``listener`` is told what goes on. This process connects to no address but those
     that ``policy`` allows; BuildKit is not bound by it. Raises ``BuilderError`` where nothing could be built.
     """
-    listener = GuardedListener(listener)
-    with ExitStack() as stack:
+    secrets = secrets_in((target, place.source if isinstance(place, InWorkspace) else None))
+    listener = HidingListener(GuardedListener(listener), secrets)
+    with hiding(secrets), ExitStack() as stack:
         tree: Optional[SourceTree] = None
         if isinstance(place, InWorkspace):
             home = stack.enter_context(Workspace.open(place.workspace))
@@ -119,6 +122,7 @@ def build_images(
             raise
         if isinstance(place, InWorkspace):
             home.hand_on()
+    hide((result.error for result in results if result.error), secrets)
     return Report(tuple(results), input_.revision)
 
 

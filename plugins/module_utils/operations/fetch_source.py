@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
+from ..document.secrets import secrets_in
 from ..document.source import Source
 from ..errors import SourceError
 from ..listener import Listener
@@ -18,6 +19,7 @@ from ..sources import kinds
 from ..sources.tree import Known, SourceTree
 from ..sources.workspace import Workspace, remove_stale
 from .guarded_listener import GuardedListener
+from .hidden import HidingListener, hiding
 
 _DESCRIPTION = "source.json"
 
@@ -52,12 +54,13 @@ def fetch_source(
     The workspace is handed on to a later process. Raises ``SourceError`` and ``Cancelled``;
     then nothing is left on disk. Workspaces that killed runs left there are removed too.
     """
-    listener = GuardedListener(listener)
+    secrets = secrets_in(source)
+    listener = HidingListener(GuardedListener(listener), secrets)
     begun = time.monotonic()
     custom_workdir = custom_workdir and os.path.expanduser(custom_workdir)
     for path in remove_stale(custom_workdir):
         listener.line(f"removed {path}, which an interrupted run had left")
-    with time_limit(timeout), Workspace.create(custom_workdir) as workspace:
+    with hiding(secrets), time_limit(timeout), Workspace.create(custom_workdir) as workspace:
         # What is asked for is not remembered: between the fetch and the build a playbook may change it.
         fetch = kinds.fetch_unless_known if lazy else kinds.fetch
         tree = replace(fetch(source, workspace, listener, policy), seconds=time.monotonic() - begun)
