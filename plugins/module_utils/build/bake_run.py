@@ -20,6 +20,7 @@ from ..engine.find import rewrites_timestamps
 from ..errors import BuildError, RegistryError
 from ..listener import Event, Listener
 from ..oci.manifest import Manifest
+from ..parallel import in_parallel
 from ..process import run
 from ..registry import read
 from ..registry.client import Registry
@@ -83,9 +84,9 @@ class BuildxBaker:
         names = {target.key: target.image.name for target in targets}
         hidden = [*secrets(targets), *self._access.secrets]
         if step is not Step.BUILD:
-            for image in images:
-                if image.name not in self._before:
-                    self._before[image.name] = self._digest(image)
+            unknown = [image for image in images if image.name not in self._before]
+            for image, before in zip(unknown, in_parallel(self._digest, unknown)):
+                self._before[image.name] = before
         reader = Reader(names, _Redacting(self._listener, hidden))
         metadata = os.path.join(self._folder, f"{name}.metadata.json")
         file = self._write_json(f"{name}.json", bake_file(self._source.context, targets))
@@ -105,7 +106,8 @@ class BuildxBaker:
             # Beside the targets it may hold what else buildx has to tell, such as ``buildx.build.warnings``.
             told = json.load(content)
         digests = {name: told.get(key, {}).get("containerimage.digest", "") for key, name in names.items()}
-        return Baked(seconds, {image.name: self._held(image, digests[image.name]) for image in images})
+        held = in_parallel(lambda image: self._held(image, digests[image.name]), images)
+        return Baked(seconds, {image.name: found for image, found in zip(images, held)})
 
     def pushed(self, image: Head) -> Optional[Manifest]:
         """What an ended bake pushed of ``image`` all the same, if that is all of it."""

@@ -11,6 +11,7 @@ This is the policy alone. How a bake is run, and what a registry says, is left t
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from ..document.options import Options
 from ..errors import BuilderError, BuildError, RegistryError
 from ..listener import Event, Listener
 from ..oci.manifest import Manifest
+from ..parallel import in_parallel
 from ..process import pause
 from ..retry import Patience, patiently
 from .planned import Head, PlannedImage, State
@@ -114,19 +116,31 @@ def carry_out(
 
 def _refused(images: Sequence[Head], options: Options, baker: Baker) -> list[ImageResult]:
     """The results of the images that are not built, because the registry would not take one of them."""
-    refused: list[ImageResult] = []
-    for image in images:
+    waited = threading.Event()
+
+    def refusal(image: Head) -> Optional[RegistryError]:
+        if waited.is_set():
+            return None
         try:
             baker.check_push(image)
         except RegistryError as error:
             error.image = image.name
             if error.code == "registry_unreachable":
                 raise
-            refused.append(ImageResult(image, "failed", error=error))
             if error.retryable:
-                # It was waited for as long as may be. The others are not asked to wait in turn: they
-                # find out when they are pushed.
-                break
+                waited.set()
+            return error
+        return None
+
+    refused: list[ImageResult] = []
+    busy = False
+    for image, error in zip(images, in_parallel(refusal, images)):
+        # A registry that is busy was waited for as long as may be. The others are not asked to wait in turn,
+        # nor taken for refused: they find out when they are pushed.
+        if error is None or (busy and error.retryable):
+            continue
+        busy = busy or error.retryable
+        refused.append(ImageResult(image, "failed", error=error))
     if not refused or options.on_failure == "continue":
         return refused
     failed = {result.head.name for result in refused}

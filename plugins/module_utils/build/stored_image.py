@@ -14,6 +14,7 @@ from ..listener import Listener
 from ..oci.layout import StoredImage, read_image
 from ..oci.manifest import Manifest
 from ..oci.reference import Reference
+from ..parallel import in_parallel
 from ..registry.client import Registry
 from ..registry.confirm import confirm
 from ..registry.push import check_push, push_blob, push_manifest
@@ -48,12 +49,13 @@ class ImagePush:
 
     def plan(self) -> list[ImageResult]:
         """What would be pushed."""
-        heads = [self._plan(image, stored) for image, stored in self._stored]
+        heads = in_parallel(lambda given: self._plan(*given), self._stored)
         return [ImageResult(head, head.state, head.manifest) for head in heads]
 
     def carry_out(self, listener: Listener) -> list[ImageResult]:
         """Push what is not in the registry yet; an image's failure is in its result."""
-        heads = [(self._plan(image, stored), stored) for image, stored in self._stored]
+        planned = in_parallel(lambda given: self._plan(*given), self._stored)
+        heads = [(head, stored) for head, (_, stored) in zip(planned, self._stored)]
         if self._options.on_failure == "atomic":
             uploads = self._each(heads, self._upload, listener)
             if any(result.error for result in uploads):

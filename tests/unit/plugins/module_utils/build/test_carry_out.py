@@ -427,15 +427,37 @@ def test_an_image_that_the_registry_refuses_is_not_built(on_failure: str, others
     assert list(states(results).items()) == [("a", others), ("b", "failed"), ("c", others)]
     assert results[1].error is not None
     assert results[1].error.image == name("b")
-    assert baker.asked == ["a", "b", "c"]
+    assert sorted(baker.asked) == ["a", "b", "c"]
     assert all("b" not in bake[0] for bake in baker.bakes)
     assert heard.last_states() == {name("a"): others, name("b"): "failed", name("c"): others}
 
 
 def test_after_a_registry_that_is_busy_for_long_the_others_are_not_asked_to_wait_in_turn() -> None:
-    baker = Baker(refusing={"a": RegistryError("registry_failed", "Busy.", status=503, retryable=True)})
-    assert states(build(baker, pending("a", "b"))) == {"a": "failed", "b": "success"}
-    assert baker.asked == ["a"]
+    class Slow(Baker):
+        def check_push(self, image: Head) -> None:
+            super().check_push(image)
+            threading.Event().wait(0.05)
+
+    baker = Slow(refusing={"a": RegistryError("registry_failed", "Busy.", status=503, retryable=True)})
+    names = [f"n{number}" for number in range(50)]
+    assert states(build(baker, pending("a", *names))) == {"a": "failed", **dict.fromkeys(names, "success")}
+    assert len(baker.asked) < 50
+
+
+def test_the_registry_is_asked_for_several_images_at_a_time() -> None:
+    together = threading.Barrier(4)
+
+    class Waiting(Baker):
+        def check_push(self, image: Head) -> None:
+            together.wait(20)
+
+    baker = Waiting()
+    assert set(states(build(baker, pending("a", "b", "c", "d"))).values()) == {"success"}
+
+
+def test_of_several_that_a_busy_registry_does_not_answer_for_one_has_failed() -> None:
+    busy = {name: RegistryError("registry_failed", "Busy.", status=503, retryable=True) for name in "abc"}
+    assert list(states(build(Baker(refusing=busy), pending("a", "b", "c"))).values()).count("failed") == 1
 
 
 def test_a_registry_that_is_not_there_ends_the_request() -> None:
