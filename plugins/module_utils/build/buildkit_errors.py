@@ -9,15 +9,18 @@ from typing import Optional
 
 from ..errors import BuildError, Place
 from ..registry.confirm import LOST_HINT
+from ..registry.push import IMMUTABLE_HINT, OCI_HINT
 from .buildkit_progress import Outcome, Step
 
+# What some registries answer for an immutable tag, too: older engines do not give their words.
+_REFUSED_MANIFEST = r"PUT request to MANIFEST: 400"
 # What a registry or the network to it says that may be gone later. A manifest is answered with 400 while the
 # registry lacks one of its blobs: BuildKit leaves out what another image's push has begun. Newer engines give
 # the registry's words in place of the status.
 _PASSING = (
     r"connection refused|connection reset|broken pipe|use of closed network connection|no such host|"
     r"i/o timeout|Client\.Timeout|context deadline exceeded|TLS handshake|unexpected EOF|: EOF|GOAWAY|"
-    r"toomanyrequests|PUT request to MANIFEST: 400|blob unknown to registry|429 Too Many|\b50[0-9] |"
+    rf"toomanyrequests|{_REFUSED_MANIFEST}|blob unknown to registry|429 Too Many|\b50[0-9] |"
     r"unexpected status from .*: 5\d\d"
 )
 _UNAUTHORIZED = (
@@ -72,6 +75,19 @@ _CAUSES = (
         "push_lost",
         LOST_HINT,
         True,
+    ),
+    # Harbor answers 412, others 409; where the engine gives a registry's words, they say it themselves.
+    (
+        r"(?s)failed to push.*(?i:immutable|does not allow updating)|PUT request to MANIFEST: 4(?:09|12)\b",
+        "tag_immutable",
+        IMMUTABLE_HINT,
+        False,
+    ),
+    (
+        r"(?s)PUT request to MANIFEST: 415\b|failed to push.*manifest invalid",
+        "push_refused",
+        OCI_HINT,
+        False,
     ),
     (
         rf"(?s)failed to resolve source metadata.*(?:{_UNAUTHORIZED}|{_DENIED})",
@@ -145,6 +161,8 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
         if re.search(pattern, cause):
             code, hint, retryable = candidate, advice, again
             break
+    if code == "push_failed" and re.search(_REFUSED_MANIFEST, cause):
+        hint = f"Run it again; if it stays so, the registry may not let this tag change. {IMMUTABLE_HINT}"
     if code == "push_failed" and step is not None and _READING.match(step.name):
         code, hint = "source_unreachable", "Run it again when the address of this line answers."
     text = _NOT_FOUND.sub(r"\1 is not in the build context", message).rstrip(".") + "."

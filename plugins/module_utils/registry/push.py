@@ -7,6 +7,7 @@ Source: OCI distribution specification 1.1, "Push".
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from dataclasses import replace
 from typing import Optional
@@ -16,7 +17,15 @@ from ..network.failure import Failure
 from ..oci.reference import Reference
 from .client import Registry, Repository
 
+#: What to do about a registry that does not let a tag change, and one that takes no images of BuildKit.
+IMMUTABLE_HINT = "Give another tag, or let those who run the registry allow this one to change."
+OCI_HINT = (
+    "The registry must take what the OCI image specification defines: indexes and manifests "
+    "(application/vnd.oci.image.*.v1+json). Update it, or push to another one."
+)
 _ACTIONS = "pull,push"
+_IMMUTABLE = re.compile(r"immutable|does not allow updating", re.IGNORECASE)
+_NO_OCI = re.compile(r"manifest.?invalid|media.?type|schema version", re.IGNORECASE)
 
 
 def check_push(registry: Registry, reference: Reference) -> None:
@@ -62,15 +71,28 @@ def push_manifest(
 ) -> None:
     """Store a manifest or index under the tag of ``reference``, or by its ``digest`` alone.
 
-    Raises ``RegistryError``.
+    Raises ``RegistryError``; ``tag_immutable`` for a tag that the registry does not let change.
     """
     name = digest or reference.tag or "latest"
     headers = {"Content-Type": media_type}
 
     def push(repository: Repository) -> None:
-        repository.send("PUT", f"manifests/{name}", headers=headers, body=body)
+        try:
+            repository.send("PUT", f"manifests/{name}", headers=headers, body=body)
+        except Failure as failure:
+            raise _manifest_refused(failure) from None
 
     registry.ask("push to", reference, push, actions=_ACTIONS)
+
+
+def _manifest_refused(failure: Failure) -> Failure:
+    """What the refusal of a manifest, by its status and the registry's words, means to the user."""
+    status = failure.status
+    if status in (409, 412) or (status in (400, 403) and _IMMUTABLE.search(failure.what)):
+        return replace(failure, code="tag_immutable", hint=IMMUTABLE_HINT)
+    if status == 415 or (status == 400 and _NO_OCI.search(failure.what)):
+        return replace(failure, hint=OCI_HINT)
+    return failure
 
 
 def _check_push(repository: Repository) -> None:

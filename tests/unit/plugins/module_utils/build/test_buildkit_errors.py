@@ -84,6 +84,27 @@ MESSAGES = [
         "http://x/v2/x/blobs/uploads/1: 404 Not Found",
         "push_refused",
     ),
+    (
+        'failed to push x:1: failed commit on ref "manifest-sha256:1": unexpected status from PUT request to '
+        "http://127.0.0.1:1/v2/x/manifests/1: 412 Precondition Failed",
+        "tag_immutable",
+    ),
+    (
+        "failed to push x:1: unexpected status from PUT request to https://r/v2/x/manifests/1: 409 Conflict",
+        "tag_immutable",
+    ),
+    (
+        "failed to push x:1: tag invalid: The image tag '1' already exists and cannot "
+        "be overwritten because the tag is immutable.",
+        "tag_immutable",
+    ),
+    ("failed to push x:1: denied: tag 1 is configured as Immutable", "tag_immutable"),
+    (
+        "failed to push x:1: unexpected status from PUT request to http://127.0.0.1:1/v2/x/manifests/1: "
+        "415 Unsupported Media Type",
+        "push_refused",
+    ),
+    ("failed to push x:1: manifest invalid: manifest invalid", "push_refused"),
     ("failed to push x: errors: unknown: blob unknown to registry", "push_failed"),
     ("Error response from daemon: manifest unknown: manifest unknown", "push_lost"),
     (
@@ -210,6 +231,21 @@ def test_what_a_push_printed_is_left_out() -> None:
 def test_a_missing_path_is_told_as_such_whatever_its_words(path: str) -> None:
     error = failure(f'failed to calculate checksum of ref a::b: "/{path}": not found')
     assert (error.code, error.retryable) == ("missing_in_context", False)
+
+
+def test_a_push_that_stays_refused_may_be_one_of_an_immutable_tag() -> None:
+    error = failure(
+        "failed to push team/app:1: failed commit on ref: unexpected status from PUT request to "
+        "https://ecr.test/v2/team/app/manifests/1: 400 Bad Request"
+    )
+    assert (error.code, error.retryable) == ("push_failed", True)
+    assert "another tag" in error.hint
+
+
+@pytest.mark.parametrize("command", ["chattr +i immutable", "echo manifest invalid; false"])
+def test_the_words_of_a_step_do_not_make_a_tag_immutable(command: str) -> None:
+    error = failure(f'process "/bin/sh -c {command}" did not complete successfully: exit code: 1')
+    assert error.code == "step_failed"
 
 
 def test_the_name_of_an_image_is_no_cause() -> None:

@@ -134,3 +134,37 @@ def test_an_upload_to_another_server_carries_no_login(file: str) -> None:
     (request,) = storage.seen
     assert (request.method, request.authorization, request.body) == ("PUT", "", CONTENT)
     assert request.path.startswith("/put?signature=1&digest=")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code", "hint"),
+    [
+        (
+            412,
+            "due to 'app:1' configured as immutable.",
+            "tag_immutable",
+            "another tag",
+        ),
+        (
+            400,
+            "cannot be overwritten because the tag is immutable.",
+            "tag_immutable",
+            "another tag",
+        ),
+        (403, "tag is Immutable", "tag_immutable", "another tag"),
+        (409, "", "tag_immutable", "another tag"),
+        (415, "manifest schema version not supported", "registry_error", "OCI"),
+        (400, "manifest invalid", "registry_error", "OCI"),
+    ],
+)
+def test_why_a_manifest_is_refused_is_told_with_what_to_do(
+    status: int, said: str, code: str, hint: str
+) -> None:
+    answer = (status, {}, json.dumps({"errors": [{"code": "X", "message": said}]}).encode())
+    with serving(lambda request: answer) as server, client(server.host, None) as registry:
+        with pytest.raises(RegistryError) as caught:
+            push_manifest(registry, Reference.parse(f"{server.host}/app:1"), OCI_INDEX, b"{}")
+        assert len(server.seen) == 1
+    assert (caught.value.code, caught.value.status, caught.value.retryable) == (code, status, False)
+    assert hint in caught.value.hint
+    assert said.rstrip(".") in caught.value.message
