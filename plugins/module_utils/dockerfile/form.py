@@ -42,6 +42,13 @@ _VALUES = {"network": ("default", "none", "host"), "security": ("sandbox", "inse
 # Go's time.ParseDuration.
 _DURATION = re.compile(r"[+-]?(?:0|(?:(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)\Z")
 _RETRIES = re.compile(r"\+?[0-9]+\Z")
+_MOUNT_SWITCHES = ("readonly", "ro", "readwrite", "rw", "required")
+_MOUNT_OPTIONS = (
+    *("type", "from", "source", "src", "target", "dst", "destination", "size", "id", "sharing", "mode"),
+    *("uid", "gid", "env", *_MOUNT_SWITCHES),
+)
+_MOUNT_TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
+_EXPANDED = re.compile("[$'\"\\\\`\ufeff]")
 _UNTRIGGERED = ("onbuild", "maintainer", "from")
 
 
@@ -55,6 +62,30 @@ def fault_of(instruction: Instruction, escape: str) -> Optional[DockerfileError]
     except _Malformed as fault:
         return syntax_error(f"{fault.message}.", fault.hint, instruction.line)
     return None
+
+
+def fault_where_used(instruction: Instruction, escape: str) -> Optional[DockerfileError]:
+    """Why BuildKit refuses ``instruction`` in a stage that a build needs, or ``None`` where it does not.
+
+    That is the options of RUN --mount. Values that are expanded, or quoted, are left for BuildKit.
+    """
+    try:
+        for mount in instruction.flag_values("mount") if instruction.keyword == "run" else ():
+            for key, equals, value in mount_fields(mount) or []:
+                _check_mount_option(key, equals, value)
+    except _Malformed as fault:
+        return syntax_error(f"{fault.message}.", fault.hint, instruction.line)
+    return None
+
+
+def _check_mount_option(key: str, equals: bool, value: str) -> None:
+    if not equals and key not in _MOUNT_SWITCHES:
+        name = shown(key) or "(empty)"
+        raise _Malformed(f"The option {name} of --mount has no value", "Write option=value.")
+    if key not in _MOUNT_OPTIONS:
+        raise _unknown("option of --mount", key, _MOUNT_OPTIONS)
+    if key == "type" and not _EXPANDED.search(value) and value.lower() not in _MOUNT_TYPES:
+        raise _unknown("type of --mount", value, _MOUNT_TYPES)
 
 
 class _Malformed(Exception):

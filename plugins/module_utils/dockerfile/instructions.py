@@ -8,12 +8,13 @@ build starts from is judged; all else is left for BuildKit to check.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
 
 from ..errors import DockerfileError
 from ..oci.reference import Reference
-from .form import KEYWORDS, fault_of
+from .form import KEYWORDS, fault_of, fault_where_used
 from .mounts import mount_from
 from .parser import BLANKS, Instruction, InstructionReader, external_syntax, quoted_words, syntax_error
 from .shell import shown
@@ -55,8 +56,9 @@ class Stage:
     words as written (``platform`` empty without the flag). ``base_spans`` are the
     ``(start, end)`` offsets of the base's characters in the Dockerfile's text, one pair for
     each line they stand on. ``runs`` tells whether it has RUN instructions, ``onbuild_runs``
-    whether it gives some to the stages that start from it. ``onbuild_fault`` is why BuildKit refuses what it
-    gives to them. ``line`` counts from 1.
+    whether it gives some to the stages that start from it. ``used_fault`` is why BuildKit refuses the stage
+    where a build needs it, ``onbuild_fault`` why it refuses what the stage gives to others. ``line`` counts
+    from 1.
     """
 
     index: int
@@ -68,6 +70,7 @@ class Stage:
     runs: bool = False
     onbuild_runs: bool = False
     from_flags: tuple[FromFlag, ...] = ()
+    used_fault: Optional[DockerfileError] = None
     onbuild_fault: Optional[DockerfileError] = None
 
     def __str__(self) -> str:
@@ -169,10 +172,17 @@ def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
             for name in _from_names(command)
             if name
         ),
-        onbuild_fault=next(
-            filter(None, (fault_of(command, escape) for command, onbuild in commands if onbuild)), None
+        used_fault=_first(fault_where_used(command, escape) for command, onbuild in commands if not onbuild),
+        onbuild_fault=_first(
+            fault_of(command, escape) or fault_where_used(command, escape)
+            for command, onbuild in commands
+            if onbuild
         ),
     )
+
+
+def _first(faults: Iterable[Optional[DockerfileError]]) -> Optional[DockerfileError]:
+    return next(filter(None, faults), None)
 
 
 def _platform(head: Instruction) -> str:

@@ -141,11 +141,8 @@ def resolve(
         if index not in reachable:
             reachable.add(index)
             waiting += needs[index]
-    for index in sorted(reachable):
-        parent = stages[index].parent
-        onbuild_fault = stages[parent].stage.onbuild_fault if parent is not None else None
-        if onbuild_fault and not dockerfile.syntax and SYNTAX_ARGUMENT not in build_args:
-            raise onbuild_fault
+    if not dockerfile.syntax and SYNTAX_ARGUMENT not in build_args:
+        _refuse_faults(stages, sorted(reachable))
     images = [image for index in reachable for image in reads.images[index]]
     return Resolution(
         platform,
@@ -156,6 +153,17 @@ def resolve(
         variables,
         tuple(used for used in stages if used.fault and used.stage.index not in reachable),
     )
+
+
+def _refuse_faults(stages: Sequence[UsedStage], needed: Iterable[int]) -> None:
+    """Raise why BuildKit refuses one of the ``needed`` stages, or what its parent's ONBUILD gives to it."""
+    for index in needed:
+        parent = stages[index].parent
+        fault = (stages[parent].stage.onbuild_fault if parent is not None else None) or stages[
+            index
+        ].stage.used_fault
+        if fault:
+            raise fault
 
 
 def _refuse_circle(dockerfile: Dockerfile, needs: Sequence[Sequence[int]]) -> None:

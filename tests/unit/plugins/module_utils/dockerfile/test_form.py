@@ -113,6 +113,23 @@ def test_what_an_onbuild_holds_is_judged_where_it_acts() -> None:
     read(text + "FROM base\nFROM alpine\n")
 
 
+@pytest.mark.parametrize(
+    ("mount", "says"),
+    [
+        ("type=bnd,target=/a", "bnd is unknown. Did you mean bind"),
+        ("tagret=/a", "tagret is unknown. Did you mean target"),
+        ("type=cache,target", "The option target of --mount has no value"),
+    ],
+)
+def test_a_mount_is_judged_in_stages_that_are_needed(mount: str, says: str) -> None:
+    text = f"FROM alpine AS a\nRUN --mount={mount} true\n"
+    for needed in (text, text.replace("RUN", "ONBUILD RUN") + "FROM a\n"):
+        with pytest.raises(DockerfileError, match=says) as caught:
+            read(needed)
+        assert caught.value.line == 2
+    read(text + "FROM alpine\n")
+
+
 def test_a_dockerfile_is_read_up_to_a_limit(tmp_path: object) -> None:
     path = f"{tmp_path}/Dockerfile"
     with open(path, "wb") as file:
