@@ -57,7 +57,8 @@ class HttpGitServer:
 
     ``failing`` are statuses that the next requests get, one each. ``delay`` holds every answer
     back, in seconds. ``redirect`` is another server's URL to which every request is sent on.
-    ``protocol_v2`` off makes it an old server. ``requests`` is what was asked so far.
+    ``large_files`` is another server's URL from which large files are to be fetched. ``protocol_v2`` off
+    makes it an old server. ``requests`` is what was asked so far.
     """
 
     url: str
@@ -68,6 +69,7 @@ class HttpGitServer:
     failing: list[int] = field(default_factory=list)
     delay: float = 0
     redirect: str = ""
+    large_files: str = ""
     protocol_v2: bool = True
     requests: list[Request] = field(default_factory=list)
 
@@ -190,12 +192,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _lfs_batch(self, request: dict[str, list[dict[str, object]]], given: str) -> None:
         """Source: git-lfs, docs/api/batch.md."""
         repository = self.path.partition("/info/lfs/")[0]
+        store = self.site.large_files or self.site.url
         objects = [
             {
                 **wanted,
                 "actions": {
                     "download": {
-                        "href": f"{self.site.url}{repository}/lfs-objects/{wanted['oid']}",
+                        "href": f"{store}{repository}/lfs-objects/{wanted['oid']}",
                         "header": {"Authorization": given} if given else {},
                     }
                 },

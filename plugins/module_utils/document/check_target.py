@@ -16,6 +16,8 @@ from .secrets import refer_to_secret
 from .target import Cache, Image, Override, RegistryAccount, Target
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+# Of BuildKit, for contexts that it fetches itself.
+_KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -118,6 +120,12 @@ def check_dockerfile_keys(faults: Faults, prefix: str, parts: Mapping[str, Any])
     if target is not None and not _NAME.match(target):
         faults.add(f"{prefix}target", f"{target!r} is not the name or index of a stage")
     arguments = parts.get("build_args", {})
+    if isinstance(arguments, Mapping) and str(arguments.get(_KEEP_GIT_DIR)).lower() in ("1", "t", "true"):
+        faults.add(
+            f"{prefix}build_args.{_KEEP_GIT_DIR}",
+            "has no effect, since the build context is the files of a commit without the folder .git; "
+            "give what the build needs to know of the commit as arguments of its own",
+        )
     return {
         "base": _override(faults, f"{prefix}base", parts["base"]) if "base" in parts else None,
         "platforms": _platforms(faults, f"{prefix}platforms", parts.get("platforms")),

@@ -31,6 +31,7 @@ from . import bounded
 from .bounded import Bounds, LimitPassed
 from .environment import (
     Settings,
+    account,
     allowing,
     base_environment,
     has_passphrase,
@@ -184,6 +185,13 @@ class Git:
     def has_lfs(self) -> bool:
         """Whether Git LFS is installed."""
         return self._call(["lfs", "version"], self._local, Place()).status == 0
+
+    def login(self, url: str) -> Optional[tuple[str, str]]:
+        """The document's user name and password, where they are for the server of ``url``."""
+        scope = git_url.credential_scope(url)
+        if scope is None or scope != git_url.credential_scope(self.repo.url) or self.repo.password is None:
+            return None
+        return account(self.repo)
 
     def _towards(self, url: str, place: Place) -> tuple[dict[str, str], Place]:
         """The environment and the place with which git talks to the server of ``url``, and to no other."""

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from ...errors import SourceError
 from ...listener import Listener
 from ...network import git_url
+from ...network.reach import FORBIDDEN_HINT, Nearness
+from ...policy import everywhere
 from .client import Git, Place
 from .environment import Settings
 
@@ -58,6 +60,44 @@ def pull_large_files(git: Git, tree: Tree, attributes: Sequence[str], listener: 
         )
     address = _address(git, tree)
     listener.line(f"fetching large files of {tree.what}")
+    if _is_guarded(git, address):
+        # Not before it is needed: it imports urllib3, which may be missing.
+        from .large_file_gateway import Server, gateway
+
+        target = git.resolved(address)
+        server = Server(target, git.login(address), git.onward.nearest(target))
+        with gateway(server, git.onward.reach, git.limits.seconds) as between:
+            try:
+                _pull(git, tree, between.url)
+            except SourceError:
+                if between.refused:
+                    raise SourceError(
+                        "address_forbidden",
+                        f"A large file of {tree.what} is not fetched: {between.refused[0]}.",
+                        hint=FORBIDDEN_HINT,
+                    ) from None
+                raise
+    else:
+        _pull(git, tree, address)
+    return ""
+
+
+def _is_guarded(git: Git, address: str) -> bool:
+    """Whether the server of large files at ``address`` may not lead to all that can be reached from here."""
+    if git_url.transport(address) not in ("https", "http") or not address:
+        return False
+    if git.onward.reach is not everywhere:
+        return True
+    # These hold for git alone. A proxy has its own view of what there is to reach.
+    own = any(
+        git.setting(name) for name in ("http.proxy", "http.sslCAInfo", "http.sslCAPath", "http.sslCert")
+    )
+    own = own or any(name.startswith("GIT_SSL_") for name in os.environ)
+    return not own and git.onward.nearest(git.resolved(address)) is not Nearness.HERE
+
+
+def _pull(git: Git, tree: Tree, address: str) -> None:
+    """Have Git LFS ask at ``address``, or where it finds it by itself."""
     settings: Settings = (*_ON, ("remote.origin.url", tree.url))
     if address:
         settings = (*settings, ("lfs.url", address), ("lfs.pushurl", address))
@@ -74,7 +114,6 @@ def pull_large_files(git: Git, tree: Tree, attributes: Sequence[str], listener: 
             f"The server lacks a large file of {tree.what}.",
             hint="Push it there: git lfs push --all.",
         )
-    return ""
 
 
 def _address(git: Git, tree: Tree) -> str:

@@ -29,7 +29,7 @@ class Onward:
 
     def __init__(self, origin: str, reach: Reach) -> None:
         self._origin = origin
-        self._reach = reach
+        self.reach = reach
         self._nearest: Optional[Nearness] = None
 
     def addresses(self, url: str) -> Settings:
@@ -80,9 +80,19 @@ class Onward:
 
     def _reach_of(self, host: str) -> Reach:
         """The reach for ``host``, whose name the repository or its server may have chosen."""
+        return no_nearer(self.reach, self._nearest_of(host))
+
+    def nearest(self, url: str) -> Nearness:
+        """How near to this machine the host of ``url``, as git has it, may be or lead."""
+        place = git_url.host_and_port(url)
+        if place is None:
+            return Nearness.HERE
+        return min(self._nearest_of(place[0]), nearness_of(place[0]))
+
+    def _nearest_of(self, host: str) -> Nearness:
         origin = git_url.host_and_port(self._origin)
         if origin is None or origin[0] == host:
-            return self._reach
+            return Nearness.HERE
         if self._nearest is None:
             self._nearest = nearness_of(origin[0])
-        return no_nearer(self._reach, self._nearest)
+        return self._nearest

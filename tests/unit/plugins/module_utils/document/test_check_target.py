@@ -262,6 +262,10 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
         ({"build_args": ["A=1"]}, "target.images[0].build_args: expected a mapping, got a list"),
         ({"build_args": {"A": 1.10}}, "target.images[0].build_args.A: expected text, got the number 1.1"),
         ({"build_args": {"A": True}}, "target.images[0].build_args.A: expected text, got the truth value"),
+        (
+            {"build_args": {"BUILDKIT_CONTEXT_KEEP_GIT_DIR": "1"}},
+            "target.images[0].build_args.BUILDKIT_CONTEXT_KEEP_GIT_DIR: has no effect",
+        ),
         ({"build_args": {"A": {}}}, "target.images[0].build_args.A: expected text, got a mapping"),
         (
             {"build_args": {1: "x"}},

@@ -216,6 +216,59 @@ def test_an_address_of_large_files_is_judged_as_what_the_users_configuration_mak
     assert "the transport file is not allowed in it" in error.message
 
 
+def test_a_server_of_large_files_does_not_lead_where_the_policy_does_not_reach(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    large(tmp_path)
+    policy = Policy(reach=lambda address: str(address) != OTHER)
+    with http_git_server(tmp_path) as server, http_git_server(tmp_path, host=OTHER) as forbidden:
+        server.large_files = forbidden.url
+        error = refused(GitRepo(f"{server.url}/big.git"), workspace, policy)
+        assert forbidden.requests == []
+    assert error.code == "address_forbidden"
+    assert f"{OTHER}" in error.message
+
+
+@pytest.mark.usefixtures("far")
+def test_a_public_server_of_large_files_does_not_lead_to_this_machine(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    large(tmp_path)
+    with http_git_server(tmp_path) as server, http_git_server(tmp_path, host=OTHER) as near:
+        server.large_files = near.url
+        assert refused(GitRepo(f"{server.url}/big.git"), workspace).code == "address_forbidden"
+        assert near.requests == []
+
+
+@pytest.mark.usefixtures("far")
+def test_large_files_of_a_private_repository_arrive_from_a_public_server(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    content = os.urandom(3_000_000)
+    large(tmp_path, content=content)
+    with http_git_server(tmp_path, username="user", password="right") as server:
+        repo = GitRepo(f"{server.url}/big.git", username="user", password=Secret("right"))
+        tree = fetch(repo, workspace)
+        assert sum("lfs" in request.path for request in server.requests) == 2
+        workspace.empty()
+        wrong = GitRepo(f"{server.url}/big.git", username="user", password=Secret("right"))
+        large_file = next((tmp_path / "big.git" / "lfs").rglob("?" * 64))
+        large_file.unlink()
+        assert "lacks a large file" in refused(wrong, workspace).message
+    assert tree.warnings == ()
+
+
+@pytest.mark.usefixtures("far")
+def test_large_files_arrive_whole(tmp_path: Path, workspace: Workspace) -> None:
+    content = os.urandom(3_000_000)
+    large(tmp_path, content=content)
+    with http_git_server(tmp_path) as server, http_git_server(tmp_path) as store:
+        server.large_files = store.url
+        tree = fetch(GitRepo(f"{server.url}/big.git"), workspace)
+        assert store.requests
+    assert Path(tree.context, "big").read_bytes() == content
+
+
 def test_attributes_of_many_empty_lines_are_read_in_no_time(tmp_path: Path, workspace: Workspace) -> None:
     work = tmp_path / "app"
     repository(work, {"Dockerfile": "FROM scratch\n", ".gitattributes": "\n" * 300_000})
