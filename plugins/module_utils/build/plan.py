@@ -39,6 +39,12 @@ from .unchanged import built_otherwise, compare
 
 _T = TypeVar("_T")
 
+# What a registry says, or does not, of an image that only the engine's own store has.
+_MAY_BE_ELSEWHERE = ("manifest_unknown", "registry_unauthorized", "registry_denied", "registry_unreachable")
+_REGISTRIES_HINT = (
+    "Images that a build reads come from registries, not from an engine's own store: push one there first."
+)
+
 
 @dataclass(frozen=True)
 class BuildInput:
@@ -245,6 +251,8 @@ def _manifest(lookup: _Lookup, reference: Reference, line: int) -> Manifest:
         return lookup.manifest(reference)
     except RegistryError as error:
         error.line = line
+        if error.code in _MAY_BE_ELSEWHERE:
+            error.hint = f"{error.hint} {_REGISTRIES_HINT}".lstrip()
         raise
 
 

@@ -299,8 +299,10 @@ class Answer:
 
     def close(self) -> None:
         """Give the connection back, or end it where there is more to read."""
-        self._response.close()
-        self._sockets.forget(self._handle)
+        try:
+            self._response.close()
+        finally:
+            self._sockets.forget(self._handle)
 
 
 def _server(url: str) -> tuple[str, str]:

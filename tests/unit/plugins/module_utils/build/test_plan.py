@@ -214,3 +214,19 @@ def test_an_image_of_an_archive_is_unchanged_where_its_own_digest_stands_under_e
     with pytest.raises(RegistryError) as raised:
         judged(RegistryError("registry_failed", "It is busy.", status=503))
     assert raised.value.image == first
+
+
+@pytest.mark.parametrize("code", ["manifest_unknown", "registry_unauthorized", "registry_unreachable"])
+def test_a_base_that_no_registry_has_is_told_with_where_it_was_looked_for(
+    source: BuildInput, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    def absent(registry: Any, reference: Reference, *, mirrors: bool = True) -> Any:
+        raise RegistryError(code, f"Cannot read {reference.familiar}.", hint="Check its name and tag.")
+
+    monkeypatch.setattr(read, "manifest", absent)
+    (failed,) = planned(source, image("localhost:5000/a:1")).images
+    assert isinstance(failed, Unplannable)
+    assert failed.error.hint.startswith(
+        "Check its name and tag. Images that a build reads come from registries"
+    )
+    assert failed.error.line is not None
