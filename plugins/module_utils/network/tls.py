@@ -58,8 +58,9 @@ def new_context(tls: Tls) -> ssl.SSLContext:
 
     # Each generation of urllib3 compares the host's name in its own way, for which its context is made.
     context = create_urllib3_context(cert_reqs=ssl.CERT_NONE if tls.insecure else ssl.CERT_REQUIRED)
-    # An engine whose CA is named is trusted by that one alone, as by the Docker CLI (cli/context/docker).
-    if tls.file("ca.pem") is None:
+    # An engine whose CA is named is trusted by that one alone, as by the Docker CLI (cli/context/docker). To
+    # read the system's takes longer than all else here, and is for nothing where nothing is checked.
+    if tls.file("ca.pem") is None and not tls.insecure:
         context.load_default_certs()
     # A private CA need not be made as strictly as RFC 5280 says, nor a server's own certificate
     # be one of a CA, to be trusted by Go programs; Python 3.13 differs on the first.
