@@ -32,6 +32,10 @@ options:
       - Where it was made with O(sodalite.image_builder.source#module:lazy), O(source) is required too. It is
         used if an image must be built of what was not fetched.
     type: path
+  remove_workspace:
+    description: Removes O(workspace) in the end, whether the images could be built or not.
+    type: bool
+    default: false
   context:
     description: Path of a folder on the host, used as the build context as it is.
     type: path
@@ -173,6 +177,7 @@ EXAMPLES = r"""
 - name: Build two variants for two platforms
   sodalite.image_builder.images:
     workspace: "{{ fetched.workspace }}"
+    remove_workspace: true
     target:
       images:
         - image: team/app
@@ -276,12 +281,16 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
     InWorkspace,
     build_images,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
+    remove_source,
+)
 
 
 def main() -> None:
     module = module_run.AnsibleModule(
         argument_spec={
             "workspace": {"type": "path"},
+            "remove_workspace": {"type": "bool", "default": False},
             "source": {"type": "dict", "options": SOURCE},
             "context": {"type": "path"},
             "dockerfile": {"type": "str", "default": "Dockerfile"},
@@ -300,7 +309,11 @@ def main() -> None:
             if given["context"]
             else InWorkspace(given["workspace"], source)
         )
-        built = build_images(target, options, place, listener, plan_only=module.check_mode)
+        try:
+            built = build_images(target, options, place, listener, plan_only=module.check_mode)
+        finally:
+            if given["workspace"] and given["remove_workspace"]:
+                remove_source(given["workspace"])
         result = built.to_dict()
         if module._diff:
             lines = [line for image in result["images"] for line in describe_image(image)]
