@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The most that is read of one answer, in bytes; containerd's limit for a manifest or config.
 LONGEST_BODY = 8 << 20
+# Requests at a time, whoever asks: images are planned side by side, and what each needs is looked at so too.
+_MOST_AT_ONCE = 16
 _UNUSABLE = "to an address that cannot be used"
 # What to do about some failures that the HTTP layer names.
 _HINTS = {
@@ -61,6 +64,7 @@ class Transport:
         from ..network.http import HttpClient
 
         self._hosts = hosts
+        self._open = threading.BoundedSemaphore(_MOST_AT_ONCE)
         self.http = HttpClient(timeout=timeout, reach=reach)
 
     def send(
@@ -87,7 +91,7 @@ class Transport:
         url = f"{answering.scheme}://{answering.host}{place.target}"
         request = self.http.request(method, url, headers, body, _tls(answering), onward if follow else None)
         try:
-            with request as answer:
+            with self._open, request as answer:
                 content = answer.read_all(LONGEST_BODY)
         except Failure as failure:
             failure.hint = failure.hint or _HINTS.get(failure.code, "").format(host=answering.host)

@@ -181,6 +181,28 @@ def test_an_annotation_can_be_written_wherever_results_go(client: Registry) -> N
     json.dumps(found, ensure_ascii=False).encode()
 
 
+def test_no_registry_is_asked_for_more_than_a_few_things_at_a_time(client: Registry) -> None:
+    now, most, lock = 0, 0, threading.Lock()
+
+    def answer(request: Seen) -> Answer:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        threading.Event().wait(0.02)
+        with lock:
+            now -= 1
+        return 200, {"Docker-Content-Digest": f"sha256:{'a' * 64}"}, b""
+
+    with serving(answer) as server:
+        in_parallel(
+            lambda n: in_parallel(lambda m: read.digest(client, reference(server, f"{n}-{m}")), range(8)),
+            range(8),
+        )
+        assert len(server.seen) == 64
+    assert most <= 16
+
+
 def test_checks_of_many_uploads_are_open_together(client: Registry) -> None:
     together = threading.Barrier(8)
 
