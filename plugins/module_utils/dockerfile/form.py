@@ -19,6 +19,10 @@ from .mounts import mount_fields
 from .parser import BLANKS, Instruction, is_heredoc, json_array, quoted_words, syntax_error
 from .shell import SPACE, shown
 
+# What may be a slip of somebody who writes a Dockerfile. All else is not repeated: whoever names a file that
+# is none is not to be told what it holds.
+_LIKE_AN_INSTRUCTION = re.compile(r"(?:[A-Za-z]{1,16}|[^A-Za-z0-9]{1,3})\Z")
+
 _BOOLEAN, _ONE, _MANY = range(3)
 _NO_FLAGS: Mapping[str, int] = {}
 _FLAGS: Mapping[str, Mapping[str, int]] = {
@@ -111,6 +115,8 @@ def _unknown(what: str, name: str, names: Sequence[str]) -> _Malformed:
     near = difflib.get_close_matches(name[:40], names, 1)
     known = ", ".join(sorted(names))
     hint = f"Did you mean {near[0]}?" if near else f"Known are {known}." if known else "Leave it out."
+    if what == "instruction" and not _LIKE_AN_INSTRUCTION.match(name):
+        return _Malformed("The line begins with no instruction", hint)
     return _Malformed(f"The {what} {shown(name) or '(empty)'} is unknown", hint)
 
 
