@@ -17,7 +17,11 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build import carry_out as build
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import RegistryAccount
-from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError, Cancelled
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import (
+    BuilderError,
+    Cancelled,
+    DockerfileError,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import build_images
@@ -310,7 +314,7 @@ def test_no_tag_moves_unless_all_images_are_built(site: Site) -> None:
         }
     # How often the step ran is what it finds in a cache of its own.
     count = f"--mount=type=cache,sharing=locked,target=/runs,id={site.name} echo >>/runs/n && cp /runs/n /app"
-    site.write(Dockerfile=f"FROM alpine\nRUN {count}\n")
+    site.write(Dockerfile=f"FROM alpine\nRUN {count}\nARG A\n")
     good = {"image": "good", "tag": "latest", "tags": ["other"], "platforms": BOTH, "no_cache": True}
     made = site.build(good, {"image": "bad", "build_args": {"A": "b"}}, options=options)
     assert states(made) == ["success", "success"]
@@ -501,3 +505,38 @@ def test_what_changes_in_the_folder_between_plan_and_copy_is_built_as_what_it_is
     assert site.build({"image": "app"}).error is None
     assert site.pushed("app").read("/app") == "later"
     assert site.rebuilt({"image": "app"}) == set()
+
+
+def test_a_build_argument_must_be_known_to_the_dockerfile_or_to_the_onbuild_of_a_base(site: Site) -> None:
+    site.write(Dockerfile="FROM alpine\nONBUILD ARG LATER\nONBUILD RUN true\n")
+    site.build_ok({"image": "base", "platforms": BOTH})
+    site.write(Dockerfile=f"ARG VERSION=1\nFROM {site.reference('base')}\n")
+    known = {
+        "image": "app",
+        "build_args": {"VERSION": "2", "LATER": "x", "HTTP_PROXY": ""},
+        "platforms": BOTH,
+    }
+    wrong = {"image": "other", "build_args": {"VERSON": "2"}, "platforms": BOTH}
+    planned = site.build(known, wrong, plan_only=True)
+    assert states(planned) == ["pending", "failed"]
+    error = planned.results[1].error
+    assert error is not None
+    assert (error.code, error.hint) == ("unknown_build_arg", "Did you mean VERSION?")
+
+
+def test_a_base_that_the_dockerfile_leaves_to_the_caller_is_built_on(site: Site) -> None:
+    site.write(Dockerfile="ARG BASE\nFROM ${BASE}\nCOPY app /app\n", app="x")
+    one, two = site.base("one", "1"), site.base("two", "2")
+    by_platform = {"${BASE}": {"linux/amd64": two}}
+    made = site.build_ok({"image": "a", "base": one}, {"image": "b", "base": by_platform})
+    assert [image["bases"][0]["reference"] for image in made] == [one, two]
+    with pytest.raises(DockerfileError, match=r"BASE.* is empty"):
+        site.build({"image": "c"}, plan_only=True)
+
+
+def test_the_plan_ends_with_an_error_on_an_unknown_instruction(site: Site) -> None:
+    site.write(Dockerfile="FROM alpine\n\nRUM true\n")
+    with pytest.raises(DockerfileError) as caught:
+        site.build({"image": "app"}, {"image": "other"}, plan_only=True)
+    assert (caught.value.file, caught.value.line) == ("Dockerfile", 3)
+    assert caught.value.hint == "Did you mean RUN?"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Callable, Optional, TypeVar, Union
 
+from ..dockerfile import build_args
 from ..dockerfile.file import read_dockerfile
 from ..dockerfile.hazards import refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
@@ -123,6 +124,7 @@ def make_plan(
 
     def plan(draft: _Draft) -> Planned:
         bases, pinned = _pinned(draft.bases, lookup)
+        _refuse_unknown_arguments(dockerfile, draft, lookup, registry)
         inputs = Inputs(
             image=draft.image,
             options=options,
@@ -223,6 +225,18 @@ def _draft(dockerfile: Dockerfile, image: Image, engine: Engine) -> _Draft:
         target=image.target,
     )
     return _Draft(image, resolutions, bases(dockerfile, resolutions, image.base))
+
+
+def _refuse_unknown_arguments(
+    dockerfile: Dockerfile, draft: _Draft, lookup: _Lookup, registry: Registry
+) -> None:
+    """Raise ``DockerfileError`` where neither the Dockerfile nor a base's ONBUILD knows a build argument."""
+    unknown = build_args.undeclared(dockerfile, draft.image.build_args)
+    pinned = {base.reference.with_digest(_platform_digest(lookup, base)) for base in draft.bases}
+    for reference in sorted(pinned, key=str) if unknown else ():
+        declared = build_args.declared_by(read.triggers(registry, reference))
+        unknown = [name for name in unknown if name not in declared]
+    build_args.refuse(unknown, dockerfile)
 
 
 def _pinned(chosen: Sequence[Base], lookup: _Lookup) -> tuple[tuple[PlannedBase, ...], list[Base]]:

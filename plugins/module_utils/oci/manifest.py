@@ -100,6 +100,13 @@ def parse(body: bytes, content_type: str) -> Content:
     raise ValueError("it is neither an index nor the manifest of an image")
 
 
+def triggers_of(config: bytes) -> tuple[str, ...]:
+    """The ONBUILD instructions of the image with this config. Raises ``ValueError`` as ``parse`` does."""
+    running = _json_object(config).get("config")
+    given = running.get("OnBuild") if isinstance(running, dict) else None
+    return tuple(text for text in given if isinstance(text, str)) if isinstance(given, list) else ()
+
+
 def platform_of(config: bytes) -> Optional[Platform]:
     """The platform that an image's config names. Raises ``ValueError`` with the end of a sentence."""
     return _platform(_json_object(config))

@@ -15,7 +15,7 @@ from typing import Optional
 from ..errors import RegistryError
 from ..network.failure import Failure
 from ..oci.digest import is_digest, matches
-from ..oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Content, Manifest, parse, platform_of
+from ..oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Content, Manifest, parse, platform_of, triggers_of
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..parallel import in_parallel
@@ -78,6 +78,20 @@ def missing(registry: Registry, held: Manifest) -> list[str]:
             blobs.setdefault(blob, whose if digest not in held.platforms.values() else f"{what} of {whose}")
     there = in_parallel(partial(_holds_blob, registry, held.reference), blobs)
     return lost + list(dict.fromkeys(what for what, held_ in zip(blobs.values(), there) if not held_))
+
+
+def triggers(registry: Registry, reference: Reference) -> tuple[str, ...]:
+    """The instructions that the image of one platform has for builds on it (ONBUILD), as written."""
+
+    def look_up(repository: Repository) -> tuple[str, ...]:
+        _, held = content(repository, reference.digest or reference.tag or "latest")
+        if held.config is None:
+            return ()
+        config = _config(repository, held.config)
+        with _reading(repository):
+            return triggers_of(config)
+
+    return registry.ask("read", reference, look_up)
 
 
 def _needed(registry: Registry, reference: Reference, named: str) -> Optional[Mapping[str, str]]:
@@ -158,11 +172,16 @@ def _platforms(repository: Repository, named: str, held: Content) -> dict[Platfo
 
 def _configured(repository: Repository, config: str) -> Optional[Platform]:
     """The platform that the config of an image names."""
+    body = _config(repository, config)
+    with _reading(repository):
+        return platform_of(body)
+
+
+def _config(repository: Repository, config: str) -> bytes:
     response = repository.send("GET", f"blobs/{config}")
     if not matches(response.body, config):
         raise damaged(repository, "the config is not that of its digest")
-    with _reading(repository):
-        return platform_of(response.body)
+    return response.body
 
 
 @contextmanager
