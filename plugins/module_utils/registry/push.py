@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from contextlib import suppress
 from dataclasses import replace
-from typing import Optional
+from typing import BinaryIO, Optional, cast
 from urllib.parse import urlencode
 
 from ..network.failure import Failure
@@ -23,6 +24,8 @@ OCI_HINT = (
     "The registry must take what the OCI image specification defines: indexes and manifests "
     "(application/vnd.oci.image.*.v1+json). Update it, or push to another one."
 )
+# How long the upload of a blob may take: so many seconds, and as long as at this speed (bytes in a second).
+_LEAST_SECONDS, _SLOWEST = 120.0, 16384
 _ACTIONS = "pull,push"
 _IMMUTABLE = re.compile(r"immutable|does not allow updating", re.IGNORECASE)
 _NO_OCI = re.compile(r"manifest.?invalid|media.?type|schema version", re.IGNORECASE)
@@ -57,8 +60,9 @@ def push_blob(
             raise Failure("registry_error", f"{begun.endpoint.host} does not say where to upload to")
         place = repository.lead(begun, location)
         signed = ("&" if "?" in place.target else "?") + urlencode({"digest": digest})
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        with open(path, "rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
+            file = cast(BinaryIO, _Upload(opened, begun.endpoint.host, _LEAST_SECONDS + size / _SLOWEST))
             headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
             place = replace(place, target=place.target + signed)
             repository.send_to("PUT", place, headers=headers, body=file)
@@ -83,6 +87,25 @@ def push_manifest(
             raise _manifest_refused(failure) from None
 
     registry.ask("push to", reference, push, actions=_ACTIONS)
+
+
+class _Upload:
+    """A file that is sent until ``seconds`` have passed, however steadily its server takes it in."""
+
+    def __init__(self, file: BinaryIO, host: str, seconds: float) -> None:
+        self._file = file
+        self._host = host
+        self._until = time.monotonic() + seconds
+
+    def seek(self, place: int) -> int:
+        return self._file.seek(place)
+
+    def read(self, size: int = -1) -> bytes:
+        if time.monotonic() > self._until:
+            raise Failure(
+                "too_long", f"{self._host} takes in too slowly what is sent", hint="Try again later."
+            )
+        return self._file.read(size)
 
 
 def _manifest_refused(failure: Failure) -> Failure:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
@@ -12,7 +14,7 @@ from typing import Optional
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
-from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import push, read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.client import Registry
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.credentials import (
     Credentials,
@@ -25,7 +27,16 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.pu
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 
-from tests.unit.registries import OCI_INDEX, Answer, RunningRegistry, Seen, running_registry, serving, sha256
+from tests.unit.registries import (
+    OCI_INDEX,
+    Answer,
+    RunningRegistry,
+    Seen,
+    running_registry,
+    scripted,
+    serving,
+    sha256,
+)
 
 CONTENT = os.urandom(3 << 20)
 DIGEST = sha256(CONTENT)
@@ -168,3 +179,36 @@ def test_why_a_manifest_is_refused_is_told_with_what_to_do(
     assert (caught.value.code, caught.value.status, caught.value.retryable) == (code, status, False)
     assert hint in caught.value.hint
     assert said.rstrip(".") in caught.value.message
+
+
+def test_an_upload_that_is_taken_in_drop_by_drop_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # More than the buffers of two sockets hold.
+    with (tmp_path / "blob").open("wb") as file:
+        file.truncate(64 << 20)
+    monkeypatch.setattr(push, "_LEAST_SECONDS", 0.3)
+    monkeypatch.setattr(push, "_SLOWEST", 1 << 40)
+
+    def serve(connection: socket.socket) -> None:
+        asked = connection.recv(1 << 16)
+        # TLS is tried first, and plain HTTP where that is answered.
+        if not asked.isascii():
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        elif asked.startswith(b"HEAD"):
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        elif asked.startswith(b"POST"):
+            connection.sendall(
+                b"HTTP/1.1 202 Accepted\r\nLocation: /put\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            )
+        elif asked.startswith(b"PUT"):
+            while connection.recv(1 << 16):
+                threading.Event().wait(0.005)
+
+    with (
+        scripted(serve) as url,
+        client(url.partition("://")[2], None) as registry,
+        pytest.raises(RegistryError, match="too slowly") as caught,
+    ):
+        push_blob(registry, Reference.parse(f"{url.partition('://')[2]}/app"), DIGEST, str(tmp_path / "blob"))
+    assert not caught.value.retryable
