@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
@@ -51,7 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """The result, not logged: ``source``, ``target``, ``options``, ``custom_workdir``, ``references``."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         try:
-            given = _given(task_vars or {})
+            given = _given(task_vars or {}, self._templar.template)
             # What was never built must be removable however wrong its document is.
             if self._task.args.get("deleting") and not _deletes_images(given.data):
                 result.update(changed=False, references=[])
@@ -65,10 +65,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result
 
 
-def _given(variables: Mapping[str, Any]) -> Content:
-    """The document of a play with these ``variables``. Raises ``ParameterError`` or ``OSError``."""
+def _given(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Content:
+    """The document of a play with these ``variables``. Raises ``ParameterError`` or ``OSError``.
+
+    The path of a file is the playbook's, and may be a ``template``, as that of any other task.
+    """
     parts = {name: _plain(variables[name]) for name in KEYS if name in variables}
-    path = _plain(variables.get("document"))
+    path = _plain(template(variables.get("document")))
     if path is None:
         return Content({name: parts.get(name) for name in KEYS})
     if not isinstance(path, str):

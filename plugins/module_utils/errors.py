@@ -124,15 +124,22 @@ class BuilderError(Exception):
         return {name: printable_data(value) for name, value in fields.items()}
 
 
+# Whoever has more corrects these first.
+_MOST_FAULTS = 100
+
+
 class ParameterError(BuilderError):
     """The document is wrong. ``faults`` has every fault as ``path: what is wrong``, ``message`` how many."""
 
     phase = "parameters"
 
     def __init__(self, faults: list[str]) -> None:
-        self.faults = list(faults)
-        count = len(self.faults)
+        told = list(dict.fromkeys(faults))
+        count = len(told)
         what = "one fault" if count == 1 else f"{count} faults"
+        if count > _MOST_FAULTS:
+            told[_MOST_FAULTS:] = [f"and {count - _MOST_FAULTS} more"]
+        self.faults = told
         super().__init__("invalid_parameters", f"The document has {what}.")
 
     def _said(self) -> str:

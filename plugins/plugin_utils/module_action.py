@@ -63,8 +63,9 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         return result
 
     def _arguments(self) -> dict[str, Any]:
-        """The module's arguments, with a null in a part of the document as a key left out."""
-        return {name: without_nulls(value, PARTS.get(name, {})) for name, value in self._task.args.items()}
+        """The module's arguments, with null as an argument, or a key of the document, left out."""
+        given = {name: value for name, value in self._task.args.items() if value is not None}
+        return {name: without_nulls(value, PARTS.get(name, {})) for name, value in given.items()}
 
     def _set_environment(self, variables: dict[str, str]) -> None:
         given = self._task.environment or []

@@ -19,8 +19,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 # The longest path that Linux takes; no name is longer.
 _LONGEST = 4096
 _LONGEST_FAULT = 1000
-# Whoever has more corrects these first.
-_MOST_FAULTS = 100
+# So many faults get a hint, which takes time to find.
+_MOST_HINTS = 100
 _ALL = "the document"
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -41,20 +41,14 @@ class Faults(list[str]):
         self.local_paths: list[str] = []
 
     def add(self, path: str, what: str) -> None:
-        """Note that ``what`` is wrong at ``path``, once.
+        """Note that ``what`` is wrong at ``path``.
 
-        What a terminal would not show as it is, is escaped; of a long line the middle is left out, and of
-        many faults the rest.
+        What a terminal would not show as it is, is escaped; of a long line the middle is left out.
         """
-        if len(self) >= _MOST_FAULTS:
-            self[_MOST_FAULTS - 1 :] = [f"{_ALL}: has more faults than these"]
-            return
         line = f"{path}: {what}"
         if len(line) > _LONGEST_FAULT:
             line = f"{line[: _LONGEST_FAULT // 2]} … {line[-_LONGEST_FAULT // 2 :]}"
-        line = printable(line)
-        if line not in self:
-            self.append(line)
+        self.append(printable(line))
 
     def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
         """``value`` as a mapping without its nulls; keys that are not ``known`` are faults.
@@ -72,7 +66,7 @@ class Faults(list[str]):
             if not isinstance(key, str):
                 self.add(path or _ALL, f"the key {key!r} is {kind_of(key)}; put it in quotes")
             elif key not in names:
-                near = difflib.get_close_matches(key, names, 1)
+                near = difflib.get_close_matches(key, names, 1) if len(self) < _MOST_HINTS else ()
                 hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
                 self.add(f"{path}.{key}" if path else key, f"unknown key; {hint}")
         return {key: item for key, item in value.items() if item is not None and isinstance(key, str)}

@@ -457,3 +457,24 @@ def test_free_text_is_any_text_that_a_program_can_be_given(free: str, text: str,
 def test_the_environment_can_name_nothing_that_is_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGE_BUILDER_TEST_TOKEN", "a\udcffb")
     assert git_faults(password={"env": "IMAGE_BUILDER_TEST_TOKEN"})
+
+
+def test_a_key_of_the_users_own_has_a_value() -> None:
+    for key in ("build_args", "labels", "annotations", "secrets", "base"):
+        (fault,) = image_faults(**{key: {"A": None}})
+        assert fault == f"target.images[0].{key}.A: has no value; give one, or leave the key out"
+
+
+def test_the_index_of_a_stage_may_be_a_number() -> None:
+    assert image(base={0: "alpine", "1": "alpine:3"}).base == {"0": "alpine", "1": "alpine:3"}
+    (fault,) = image_faults(base={1: "alpine", "1": "alpine:3"})
+    assert fault.startswith("target.images[0].base.1: is given twice")
+
+
+def test_of_a_thousand_faults_a_hundred_are_told_and_each_once() -> None:
+    with pytest.raises(ParameterError) as caught:
+        accept_document({**dict.fromkeys(map(str, range(1000)), 1), "source": SOURCE, "target": target()})
+    assert caught.value.message == "The document has 1000 faults."
+    assert len(set(caught.value.faults)) == len(caught.value.faults) == 101
+    assert caught.value.faults[-1] == "and 900 more"
+    assert ParameterError(["a: b", "a: b"]).faults == ["a: b"]

@@ -164,6 +164,15 @@ def test_the_longest_time_stands_in_for_a_limit_that_a_document_leaves_out() -> 
     assert permit(check(document()), replace(STRICT, longest_seconds=None)).options.timeout is None
 
 
+def test_a_request_without_a_time_limit_has_the_usual_one_within_the_operators() -> None:
+    for longest, limit in ((None, 21600), (3600, 3600), (90_000, 21600)):
+        policy = replace(STRICT, longest_seconds=longest)
+        assert accept_document(document(), policy).options.limit == limit
+    asked = document(options={"timeout": 80_000})
+    assert accept_document(asked, replace(STRICT, longest_seconds=90_000)).options.limit == 80_000
+    assert accept_document(asked, PERMISSIVE).options.limit == 80_000
+
+
 def test_a_refusal_never_repeats_a_secret() -> None:
     raw = document(source={"tar": {"url": "https://a/b", "password": "hunter2"}})
     assert "hunter2" not in json.dumps(refused(raw, Policy(secret_forms=frozenset())))
