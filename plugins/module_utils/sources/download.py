@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Callable, Optional, TypeVar, Union
 from urllib.parse import urlsplit
 
-from .. import retry
+from .. import process, retry
 from ..document.source import RemoteFile
 from ..errors import SourceError
 from ..listener import Listener
@@ -107,6 +107,7 @@ def patiently(call: Callable[[], _T], listener: Listener) -> _T:
         SourceError,
         pause,
         tell=lambda error, seconds: listener.line(f"{error.message} Trying again in {seconds:g} s."),
+        wait=process.pause,
     )
 
 
