@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Callable, Literal, Protocol
 
+from .secret import Secret, redact
 from .text import printable_lines
 
 #: What an image is, or what becomes of a step (``started``, ``done``, ``failed``).
@@ -61,6 +63,23 @@ class Lines:
         """Write the line of ``event``, if it has one."""
         if event.line:
             self.line(event.line)
+
+
+class HidingListener:
+    """Tells ``listener`` everything but ``secrets``."""
+
+    def __init__(self, listener: Listener, secrets: Sequence[Secret]) -> None:
+        self._listener = listener
+        self._secrets = secrets
+
+    def line(self, text: str) -> None:
+        """Tell a line."""
+        self._listener.line(redact(text, self._secrets))
+
+    def event(self, event: Event) -> None:
+        """Tell an event."""
+        text, line = redact(event.text, self._secrets), redact(event.line, self._secrets)
+        self._listener.event(replace(event, text=text, line=line))
 
 
 #: The listener that nobody hears.

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from typing import Any, Optional, Union
 
@@ -18,7 +17,7 @@ from ..document.options import Options
 from ..engine import buildx
 from ..engine.find import rewrites_timestamps
 from ..errors import BuildError, RegistryError
-from ..listener import Event, Listener
+from ..listener import HidingListener, Listener
 from ..oci.manifest import Manifest
 from ..parallel import in_parallel
 from ..process import run
@@ -87,7 +86,7 @@ class BuildxBaker:
             unknown = [image for image in images if image.name not in self._before]
             for image, before in zip(unknown, in_parallel(self._digest, unknown)):
                 self._before[image.name] = before
-        reader = Reader(names, _Redacting(self._listener, hidden))
+        reader = Reader(names, HidingListener(self._listener, hidden))
         metadata = os.path.join(self._folder, f"{name}.metadata.json")
         file = self._write_json(f"{name}.json", bake_file(self._source.context, targets))
         result = run(
@@ -223,18 +222,3 @@ class BuildxBaker:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(content, file)
         return path
-
-
-class _Redacting:
-    """Keeps secrets out of what a listener is told."""
-
-    def __init__(self, listener: Listener, secrets: Sequence[Secret]) -> None:
-        self._listener = listener
-        self._secrets = secrets
-
-    def line(self, text: str) -> None:
-        self._listener.line(redact(text, self._secrets))
-
-    def event(self, event: Event) -> None:
-        text, line = redact(event.text, self._secrets), redact(event.line, self._secrets)
-        self._listener.event(replace(event, text=text, line=line))

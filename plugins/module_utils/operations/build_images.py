@@ -24,7 +24,7 @@ from ..document.target import Target
 from ..engine import find as engines
 from ..engine.find import Engine
 from ..errors import BuilderError, Cancelled, EngineError, SourceError
-from ..listener import Listener
+from ..listener import HidingListener, Listener
 from ..policy import PERMISSIVE, Policy
 from ..process import time_limit
 from ..sources.dockerignore import find_ignore, read_ignore
@@ -34,7 +34,7 @@ from ..sources.tree import SourceTree
 from ..sources.workspace import Workspace
 from .fetch_source import fetch_again, read_source
 from .guarded_listener import GuardedListener
-from .hidden import HidingListener, hide, hiding
+from .hidden import hide, hiding
 
 _PARALLEL_REQUESTS = 8
 

@@ -12,14 +12,14 @@ from typing import Any, Optional
 from ..document.secrets import secrets_in
 from ..document.source import Source
 from ..errors import SourceError
-from ..listener import Listener
+from ..listener import HidingListener, Listener
 from ..policy import PERMISSIVE, Policy
 from ..process import time_limit
 from ..sources import kinds
 from ..sources.tree import Known, SourceTree
 from ..sources.workspace import Workspace, remove_stale
 from .guarded_listener import GuardedListener
-from .hidden import HidingListener, hiding
+from .hidden import hiding
 
 _DESCRIPTION = "source.json"
 

@@ -1,6 +1,8 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from image_builder.documents import read
 from tests.support import fuzz
 from tests.support.examples import EXAMPLES, variables
 from tests.support.run import ROOT
+from tests.unit.image_builder.conftest import Ended
 
+Command = Callable[..., Ended]
 PAYLOADS = ROOT / "tests" / "conformance" / "payloads"
 
 
@@ -151,3 +155,15 @@ def test_whatever_a_file_holds_is_a_document_or_a_fault(content: bytes, json: bo
     path.write_bytes(content)
     with suppress(ParameterError):
         assert isinstance(read.load(path), Document)
+
+
+@pytest.mark.parametrize("command_name", ["build", "plan", "convert"])
+def test_a_name_that_is_no_utf_8_is_told_with_its_bytes_escaped(
+    command_name: str, command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / os.fsdecode(b"a\xff.yaml")
+    path.write_text("a: 1\na: 2\n")
+    ended = command(command_name, path)
+    assert ended.status == 2
+    assert ended.stderr.count("is given twice") == 1
+    assert "a\\xff.yaml: a: is given twice" in ended.stderr.replace("\n", "")

@@ -15,9 +15,12 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
     Place,
     SourceError,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event, Lines
-from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.hidden import (
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import (
+    Event,
     HidingListener,
+    Lines,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.hidden import (
     hiding,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import MASK, Secret
