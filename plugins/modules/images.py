@@ -79,7 +79,7 @@ options:
             type: list
             elements: str
           build_args:
-            description: Build arguments. An C(ARG) of the Dockerfile must declare each that is not predefined.
+            description: Build arguments. A C(ARG) of the Dockerfile must declare each that is not predefined.
             type: dict
           target:
             description: Name or index of the stage to build. The default is the last one.
