@@ -16,7 +16,7 @@ from typing import Callable, Optional, TypeVar, Union
 
 from ..dockerfile import build_args
 from ..dockerfile.file import read_dockerfile
-from ..dockerfile.hazards import refuse_hazards
+from ..dockerfile.hazards import is_fragile, refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
 from ..dockerfile.rewrite import inject
@@ -139,7 +139,10 @@ def make_plan(
         )
         head = Head(draft.image, draft.platforms, inputs.digest(), bases)
         recipe = Recipe(draft.resolutions, inject(dockerfile, draft.resolutions, pinned))
-        return Planned(compare(head, built_otherwise, options, registry), recipe)
+        judged = compare(head, built_otherwise, options, registry)
+        if judged.state == "pending" and is_fragile(engine.version):
+            _refuse_hazardous_bases(draft, lookup, registry, engine.version)
+        return Planned(judged, recipe)
 
     def plan_one(draft: Union[_Draft, Unplannable]) -> PlannedImage:
         if isinstance(draft, Unplannable):
@@ -237,6 +240,21 @@ def _refuse_unknown_arguments(
         declared = build_args.declared_by(read.triggers(registry, reference))
         unknown = [name for name in unknown if name not in declared]
     build_args.refuse(unknown, dockerfile)
+
+
+def _refuse_hazardous_bases(draft: _Draft, lookup: _Lookup, registry: Registry, engine_version: str) -> None:
+    """Raise ``DockerfileError`` where the ONBUILD of a base would end the engine."""
+    lines = {base.reference.with_digest(_platform_digest(lookup, base)): base.line for base in draft.bases}
+    for reference, line in lines.items():
+        for trigger in read.triggers(registry, reference):
+            try:
+                refuse_hazards(trigger, engine_version)
+            except DockerfileError as error:
+                if error.code != "dockerfile_hazard":
+                    continue  # What cannot be read is BuildKit's to refuse.
+                error.message = f"{reference.familiar} has in its ONBUILD: {error.message}"
+                error.line = line
+                raise
 
 
 def _pinned(chosen: Sequence[Base], lookup: _Lookup) -> tuple[tuple[PlannedBase, ...], list[Base]]:

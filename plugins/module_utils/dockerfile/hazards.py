@@ -18,10 +18,18 @@ from .shell import empty_pattern, shown
 _LAST_FRAGILE_ENGINE = 27
 
 
-def refuse_hazards(text: str, engine_version: str) -> None:
-    """Raise ``DockerfileError`` (``dockerfile_hazard``) where ``text`` would end such an engine."""
+def is_fragile(engine_version: str) -> bool:
+    """Whether a Dockerfile can end an engine of this version; one that tells none is taken for such."""
     major = engine_version.partition(".")[0]
-    if major.isdigit() and int(major) > _LAST_FRAGILE_ENGINE:
+    return not major.isdigit() or int(major) <= _LAST_FRAGILE_ENGINE
+
+
+def refuse_hazards(text: str, engine_version: str) -> None:
+    """Raise ``DockerfileError`` (``dockerfile_hazard``) where ``text`` would end such an engine.
+
+    ``text`` is a Dockerfile, or an instruction that an image has for builds on it.
+    """
+    if not is_fragile(engine_version):
         return
     reader = InstructionReader(text)
     for instruction in reader:

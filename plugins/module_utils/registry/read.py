@@ -91,7 +91,7 @@ def triggers(registry: Registry, reference: Reference) -> tuple[str, ...]:
         with _reading(repository):
             return triggers_of(config)
 
-    return registry.ask("read", reference, look_up)
+    return registry.ask("read", reference, look_up, mirrors=True)
 
 
 def _needed(registry: Registry, reference: Reference, named: str) -> Optional[Mapping[str, str]]:
