@@ -283,13 +283,14 @@ def undisturbed() -> Iterator[None]:
 
 
 def _end_group(child: subprocess.Popen[Any], grace: Optional[float] = None) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    patience = _GRACE_SECONDS if grace is None else grace
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, _GRACE_SECONDS)):
         try:
             os.killpg(child.pid, number)
         except ProcessLookupError:
             return
         try:
-            child.wait(_GRACE_SECONDS if grace is None else grace)
+            child.wait(seconds)
         except subprocess.TimeoutExpired:
             continue
 

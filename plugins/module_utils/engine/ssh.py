@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..network.failure import Failure
-from ..process import undisturbed
+from ..process import Child, undisturbed
 from .endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -40,19 +40,18 @@ def dial(endpoint: Endpoint) -> Iterator[Dial]:
     argv = command(endpoint.url)
     if shutil.which(argv[0]) is None:
         raise ValueError("the ssh command is missing")
-    children: list[subprocess.Popen[bytes]] = []
+    children: list[Child] = []
     with tempfile.TemporaryFile() as words:
 
         def connect() -> socket.socket:
             ours, theirs = socket.socketpair()
             with theirs, undisturbed():
-                child = subprocess.Popen(
+                child = Child(
                     argv,
                     stdin=theirs.fileno(),
                     stdout=theirs.fileno(),
                     stderr=words,
                     env={**os.environ, "SSH_ASKPASS_REQUIRE": "never"},
-                    start_new_session=True,
                 )
                 children.append(child)
             return ours
@@ -62,7 +61,7 @@ def dial(endpoint: Endpoint) -> Iterator[Dial]:
         except Failure:
             for child in children:
                 with suppress(subprocess.TimeoutExpired):
-                    child.wait(_END_SECONDS)
+                    child.program.wait(_END_SECONDS)
             words.seek(0)
             said = words.read(65536).decode(errors="replace").strip().rpartition("\n")[2]
             if not said:
@@ -72,8 +71,7 @@ def dial(endpoint: Endpoint) -> Iterator[Dial]:
             raise endpoint.unreachable(f"ssh failed: {why}", hint) from None
         finally:
             for child in children:
-                child.kill()
-                child.wait()
+                child.end(0.0)
 
 
 def command(url: str) -> list[str]:

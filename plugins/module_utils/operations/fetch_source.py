@@ -52,14 +52,16 @@ def fetch_source(
     ``fetch_again`` does it, should something have to be built. ``timeout`` is in seconds;
     ``policy`` says to which addresses to connect, and how much to take.
     The workspace is handed on to a later process. Raises ``SourceError`` and ``Cancelled``;
-    then nothing is left on disk. Workspaces that killed runs left there are removed too.
+    then nothing is left on disk. Workspaces that killed runs left there, or among
+    the system's temporary files, are removed too.
     """
     secrets = secrets_in(source)
     listener = HidingListener(GuardedListener(listener), secrets)
     begun = time.monotonic()
     custom_workdir = custom_workdir and os.path.expanduser(custom_workdir)
-    for path in remove_stale(custom_workdir):
-        listener.line(f"removed {path}, which an interrupted run had left")
+    for folder in dict.fromkeys((custom_workdir, None)):
+        for path in remove_stale(folder):
+            listener.line(f"removed {path}, which an interrupted run had left")
     with hiding(secrets), time_limit(timeout), Workspace.create(custom_workdir) as workspace:
         # What is asked for is not remembered: between the fetch and the build a playbook may change it.
         fetch = kinds.fetch_unless_known if lazy else kinds.fetch

@@ -10,9 +10,11 @@ Source of the folder: XDG Base Directory Specification, ``XDG_CACHE_HOME``.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict, astuple
@@ -23,6 +25,7 @@ from .tree import Known
 
 _VERSION = 2
 _MOST_FILES = 1000
+_MOST_BYTES = 16 * 1024 * 1024
 
 
 def key(*parts: str) -> str:
@@ -33,8 +36,8 @@ def key(*parts: str) -> str:
 def recall(name: str) -> Optional[Known]:
     """What was remembered under ``name`` (see ``key``), if anything."""
     path = _path(name)
-    with suppress(OSError, ValueError, TypeError), open(path, encoding="ascii") as file:
-        known = Known(**json.load(file))
+    with suppress(OSError, ValueError, TypeError, RecursionError), open(path, "rb", opener=_opened) as file:
+        known = Known(**json.loads(file.read(_MOST_BYTES)))
         if [type(value) for value in astuple(known)] == [str, str, str, int]:
             os.utime(path)
             return known
@@ -52,7 +55,8 @@ def remember(name: str, known: Known) -> None:
         # What was not asked for the longest goes first.
         files = sorted(os.scandir(folder), key=lambda entry: entry.stat(follow_symlinks=False).st_mtime)
         for entry in files[: max(len(files) - _MOST_FILES + 1, 0)]:
-            os.unlink(entry.path)
+            with suppress(OSError):
+                os.unlink(entry.path)
         handle, begun = tempfile.mkstemp(dir=folder)
         try:
             with os.fdopen(handle, "w", encoding="ascii") as file:
@@ -62,6 +66,15 @@ def remember(name: str, known: Known) -> None:
             with suppress(OSError):
                 os.unlink(begun)
             raise
+
+
+def _opened(path: str, flags: int) -> int:
+    """Open for reading; a pipe in the place of a file would not be waited for."""
+    handle = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is not a file", path)
+    return handle
 
 
 def _path(name: str) -> str:

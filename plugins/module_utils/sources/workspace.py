@@ -10,7 +10,8 @@ state          lock        what a later run may do
 =============  ==========  ==================================================
 ``working``    held        nothing: it is in use
 ``working``    free        remove it: its process was killed
-``handed_on``  free        open it; remove it after ``HANDED_ON_SECONDS``
+``handed_on``  free        open it; remove it after ``HANDED_ON_SECONDS``,
+                           and where that is said to begin in the future
 =============  ==========  ==================================================
 
 A lock rather than a process id, because ids are used again and differ between containers
@@ -23,10 +24,12 @@ import errno
 import fcntl
 import json
 import os
-import shutil
 import stat
 import tempfile
 import time
+from collections import deque
+from collections.abc import Iterator
+from itertools import count
 from typing import Optional
 
 from ..errors import SourceError
@@ -35,6 +38,11 @@ PREFIX = "image-builder-"
 HANDED_ON_SECONDS = 24 * 3600
 
 _MARKER = ".image-builder-workspace"
+# How far clocks of machines that share a folder may be apart.
+_CLOCKS_SECONDS = 3600
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+# What folders are called when they are removed.
+_MOVED = ".image-builder-removed-"
 
 
 class Workspace:
@@ -199,16 +207,51 @@ def remove_stale(root: Optional[str] = None) -> list[str]:
 
 
 def remove_tree(path: str) -> None:
-    """Delete a directory with all it holds, read-only directories included; links are not followed."""
+    """Delete a directory with all it holds, read-only directories included; links are not followed.
+
+    However deep it is: neither the stack nor the length of a path has to hold it. Each folder is moved up to
+    ``path`` itself before it is emptied.
+    """
     if not os.path.isdir(path) or os.path.islink(path):
         return
     os.chmod(path, 0o700)
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            inner = os.path.join(folder, name)
-            if not os.path.islink(inner):
-                os.chmod(inner, 0o700)
-    shutil.rmtree(path)
+    top = os.open(path, _FOLDER)
+    try:
+        names = (f"{_MOVED}{number}" for number in count())
+        waiting = deque(_emptied(top, top, names))
+        while waiting:
+            name = waiting.popleft()
+            inner = os.open(name, _FOLDER, dir_fd=top)
+            try:
+                waiting += _emptied(inner, top, names)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    os.rmdir(path)
+
+
+def _emptied(folder: int, top: int, names: Iterator[str]) -> Iterator[str]:
+    """Delete what is in ``folder`` but folders, which are moved to ``top`` under the next of ``names``.
+
+    Both are descriptors. Gives the new names.
+    """
+    with os.scandir(folder) as entries:
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in found:
+        if not is_folder:
+            os.unlink(name, dir_fd=folder)
+            continue
+        # To move a folder it must be writable itself.
+        os.chmod(name, 0o700, dir_fd=folder)
+        for new in names:
+            try:
+                os.stat(new, dir_fd=top, follow_symlinks=False)
+            except FileNotFoundError:
+                os.rename(name, new, src_dir_fd=folder, dst_dir_fd=top)
+                yield new
+                break
 
 
 def _remove_workspace(path: str) -> None:
@@ -234,8 +277,11 @@ def _lock(path: str) -> int:
     )
     if not ours:
         raise PermissionError(errno.EPERM, "it is not a private folder that image-builder made for this user")
-    lock = os.open(os.path.join(path, _MARKER), os.O_RDWR | os.O_NOFOLLOW)
+    # A pipe in its place would not be waited for.
+    lock = os.open(os.path.join(path, _MARKER), os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
+        if not stat.S_ISREG(os.fstat(lock).st_mode):
+            raise PermissionError(errno.EPERM, "its marker is not a file")
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.path.samestat(os.fstat(lock), os.lstat(os.path.join(path, _MARKER))):
             raise FileNotFoundError(errno.ENOENT, "it was removed meanwhile", path)
@@ -250,9 +296,9 @@ def _is_stale(lock: int) -> bool:
         marker = json.loads(os.pread(lock, 4096, 0))
         handed_on = marker["state"] == "handed_on"
         age = time.time() - float(marker["since"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return True  # killed while the marker was written
-    return age > HANDED_ON_SECONDS if handed_on else True
+    return not (handed_on and -_CLOCKS_SECONDS <= age <= HANDED_ON_SECONDS)
 
 
 def unusable(path: str, error: OSError) -> SourceError:

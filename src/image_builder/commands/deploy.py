@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import typer
 from rich.console import Console
 
@@ -22,17 +19,17 @@ def deploy(path: Input) -> None:
     """
     from image_builder.documents import read
     from image_builder.playbooks import opera, set_up
+    from image_builder.playbooks.scratch import scratch
 
     console = Console(highlight=False)
     with explained():
         content = read.read(path)
         document = read.accepted(content, path)
         show = tables.Steps(console)
-        # Private, since opera keeps all inputs in clear text, and gone at the end, however it comes.
-        with tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
-            set_up.prepare(document, Path(folder), show)
+        with scratch() as folder:
+            set_up.prepare(document, folder, show)
             show(f"Deploying {path}")
-            outcome = opera.deploy(content.data, Path(folder), show)
+            outcome = opera.deploy(content.data, folder, show)
         if outcome.images:
             tables.show_images(console, outcome.images)
         if outcome.error:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import tempfile
-from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -25,9 +23,10 @@ def up() -> None:
     That can be an engine, emulators, a registry on this machine, and sample base images. Needs root.
     """
     from image_builder.playbooks import set_up
+    from image_builder.playbooks.scratch import scratch
 
-    with explained(), tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
-        set_up.set_up(Path(folder), tables.Steps(Console(highlight=False)))
+    with explained(), scratch() as folder:
+        set_up.set_up(folder, tables.Steps(Console(highlight=False)))
 
 
 @app.command()
@@ -37,9 +36,10 @@ def down() -> None:
     An engine of the machine's own stays as it is. Needs root.
     """
     from image_builder.playbooks import set_up
+    from image_builder.playbooks.scratch import scratch
 
-    with explained(), tempfile.TemporaryDirectory(prefix="image-builder-") as folder:
-        set_up.take_down(Path(folder), tables.Steps(Console(highlight=False)))
+    with explained(), scratch() as folder:
+        set_up.take_down(folder, tables.Steps(Console(highlight=False)))
 
 
 @app.command()

@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.sodalite.image_builder.plugins.module_utils.process import undisturbed
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import (
+    Child,
+    undisturbed,
+)
 
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 30.0
@@ -38,37 +41,39 @@ def run(
 
     ``idle`` is called when some time has passed without a line.
     Returns the exit status. Whatever ends this call, such as ``Cancelled``, the program and
-    all that it started in its process group have ended by then.
+    all that it started in its process group have ended by then; so they do where this process is killed.
     """
     followed.touch()
     with log.open("wb") as output, followed.open(encoding="utf-8", errors="replace") as lines:
-        child: subprocess.Popen[bytes] | None = None
+        child: Child | None = None
         try:
             with undisturbed():
-                child = subprocess.Popen(
-                    list(program.argv),
+                child = Child(
+                    program.argv,
                     env=dict(program.env),
                     cwd=program.cwd,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,
                 )
             begun = ""
             while True:
-                ended = child.poll() is not None
+                ended = child.program.poll() is not None
                 begun += lines.read()
                 *whole, begun = begun.split("\n")
                 for line in whole:
                     show(line)
                 if ended:
-                    return child.returncode
+                    return child.program.returncode
                 if not whole:
                     idle()
                 time.sleep(_POLL_SECONDS)
         finally:
             if child is not None:
-                _end_group(child)
+                try:
+                    _end_group(child.program)
+                finally:
+                    child.end()
 
 
 def _end_group(child: subprocess.Popen[bytes]) -> None:

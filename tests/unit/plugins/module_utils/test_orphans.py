@@ -126,7 +126,7 @@ def test_messages_cost_no_more_memory_than_what_is_kept_of_them() -> None:
         "from ansible_collections.sodalite.image_builder.plugins.module_utils.process import run\n"
         "run(['sh', '-c', 'head --bytes=1000 /dev/zero >&2'])\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "run(['sh', '-c', 'yes $(printf %1000s) | head --bytes=100000000 >&2'], on_stderr_line=len)\n"
+        "run(['sh', '-c', 'yes \"$(printf %1000s)\" | head --bytes=100000000 >&2'], on_stderr_line=len)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)

@@ -256,3 +256,60 @@ def test_a_path_that_leads_out_is_refused(tree: Workspace, relative: str) -> Non
         tree.path_inside(relative, "workdir")
     assert refused.value.code == "path_outside_source"
     assert "\x1b" not in str(refused.value)
+
+
+def test_a_workspace_handed_on_in_the_future_is_removed_and_one_of_a_clock_that_is_ahead_is_not(
+    tmp_path: Path,
+) -> None:
+    paths = []
+    for seconds in (-7200, -60):
+        made = Workspace.create(str(tmp_path))
+        made.hand_on()
+        age(made.path, seconds)
+        paths.append(made.path)
+    assert remove_stale(str(tmp_path)) == [paths[0]]
+
+
+@pytest.mark.parametrize(
+    "marker",
+    ["{", "[" * 4000, '{"state": "handed_on", "since": 1e999}', '{"state": "handed_on", "since": NaN}'],
+)
+def test_a_marker_that_says_nothing_is_that_of_a_killed_run(tmp_path: Path, marker: str) -> None:
+    made = Workspace.create(str(tmp_path))
+    made.hand_on()
+    Path(made.path, ".image-builder-workspace").write_text(marker)
+    assert remove_stale(str(tmp_path)) == [made.path]
+
+
+def test_a_sweep_waits_for_no_pipe_and_passes_over_what_is_no_workspace(tmp_path: Path) -> None:
+    folder = tmp_path / "image-builder-pipe"
+    folder.mkdir(mode=0o700)
+    os.mkfifo(folder / ".image-builder-workspace")
+    os.mkfifo(tmp_path / "image-builder-other")
+    (tmp_path / "image-builder-link").symlink_to(tmp_path)
+    left = killed_while_working(tmp_path)
+    os.mkfifo(left / "context" / "pipe")
+    (left / "context" / "link").symlink_to(tmp_path)
+    assert remove_stale(str(tmp_path)) == [str(left)]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "image-builder-pipe",
+        "image-builder-other",
+        "image-builder-link",
+    }
+
+
+def test_folders_in_folders_are_removed_however_many(tmp_path: Path) -> None:
+    made = Workspace.create(str(tmp_path))
+    deep = os.open(made.context, os.O_RDONLY)
+    for number in range(3000):
+        os.mkdir("d", dir_fd=deep)
+        os.close(os.open("file", os.O_CREAT, dir_fd=deep))
+        inner = os.open("d", os.O_RDONLY, dir_fd=deep)
+        if number % 7 == 0:
+            os.chmod(deep, 0o500)
+        os.close(deep)
+        deep = inner
+    os.close(deep)
+    os.mkdir(os.path.join(made.context, ".image-builder-removed-0"))
+    made.remove()
+    assert list(tmp_path.iterdir()) == []
