@@ -187,9 +187,21 @@ class MachineError(BuilderError):
 
 
 class BuildError(BuilderError):
-    """BuildKit could not build or push an image."""
+    """BuildKit could not build or push an image.
+
+    ``output`` are the last lines that the failed step printed.
+    """
 
     phase = "build"
+    output: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.output:
+            return super().__str__()
+        return super().__str__() + printable_lines("\nIts last output was:\n  " + "\n  ".join(self.output))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "output": printable_data(self.output)}
 
 
 def from_os_error(error: OSError, phase: str = BuilderError.phase) -> BuilderError:

@@ -10,6 +10,7 @@ from typing import Optional
 from ..errors import BuildError, Place
 from ..registry.confirm import LOST_HINT
 from ..registry.push import IMMUTABLE_HINT, OCI_HINT
+from ..text import without_colours
 from .buildkit_progress import Outcome, Step
 
 # What some registries answer for an immutable tag, too: older engines do not give their words.
@@ -169,22 +170,23 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
     if code == "engine_lost":
         step = None  # whichever it was, it is not to blame
         text = f"The engine was lost during the build: {text}"
-    # What a push prints are BuildKit's own tries, each with the whole address.
-    if step is not None and step.log and not code.startswith("push_"):
-        text += " Its last output was: " + " | ".join(step.log) + "."
     image = names.get(step.target) if step else None
     if code == "push_lost" and len(names) > 1:
         image = None  # The engine ends all its pushes with the text of one.
     if image is None and len(names) == 1:
         image = next(iter(names.values()))
     line = outcome.line
-    return BuildError(
+    error = BuildError(
         code,
         text,
         hint=hint,
         place=Place(image=image, platform=_platform(step), file=dockerfile if line else None, line=line),
         retryable=retryable,
     )
+    # What a push prints are BuildKit's own tries, each with the whole address.
+    if step is not None and not code.startswith("push_"):
+        error.output = tuple(without_colours("\n".join(step.log)).split("\n")) if step.log else ()
+    return error
 
 
 def _without_texts(message: str, names: Mapping[str, str]) -> str:

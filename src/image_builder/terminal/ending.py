@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import typer
@@ -37,6 +37,8 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
             yield
     except BuilderError as error:
         raise _ended(error, as_json) from None
+    except BrokenPipeError:
+        raise typer.Exit(FAILED) from None
     except OSError as error:
         raise _ended(from_os_error(error), as_json) from None
 
@@ -54,7 +56,9 @@ def print_json(content: Mapping[str, Any]) -> None:
 
 def _ended(error: BuilderError, as_json: bool) -> typer.Exit:
     if as_json:
-        print_json({"error": error.to_dict()})
+        # Its failure can be what ended the work.
+        with suppress(OSError):
+            print_json({"error": error.to_dict()})
     if isinstance(error, ParameterError):
         for fault in error.faults:
             print_error(fault)

@@ -185,9 +185,26 @@ def test_the_error_names_image_platform_file_and_line_and_ends_with_the_last_out
     assert str(error) == (
         "image team/app:1, platform linux/arm64, docker/Dockerfile line 7: "
         'process "/bin/sh -c make" did not complete successfully: exit code: 2. '
-        "Its last output was: cc: no input files | make: *** [all] Error 1. "
-        "Correct this step of the Dockerfile."
+        "Correct this step of the Dockerfile.\n"
+        "Its last output was:\n"
+        "  cc: no input files\n"
+        "  make: *** [all] Error 1"
     )
+
+
+def test_programs_get_the_last_output_as_a_list_without_colours() -> None:
+    error = failure(
+        'process "/bin/sh -c make" did not complete successfully: exit code: 2',
+        log=("\x1b[31mcc: no input files\x1b[0m", "\x1b]0;title\x07"),
+    )
+    assert error.to_dict()["output"] == ["cc: no input files", "\\x1b]0;title\\x07"]
+    assert "\x1b" not in str(error)
+
+
+def test_secrets_are_taken_out_of_the_last_output_too() -> None:
+    error = failure('process "x" did not complete successfully: exit code: 2', log=("the word is secret",))
+    error.change_texts(lambda text: text.replace("secret", "***"))
+    assert error.to_dict()["output"] == ["the word is ***"]
 
 
 def test_without_a_guilty_step_the_image_is_known_only_if_there_is_one() -> None:
@@ -224,7 +241,7 @@ def test_the_address_of_an_upload_is_told_without_its_signature() -> None:
 
 def test_what_a_push_printed_is_left_out() -> None:
     retries = ("error: failed to copy: EOF", "retrying in 1s")
-    assert "last output" not in failure("failed to push x: unexpected EOF", log=retries).message
+    assert "last output" not in str(failure("failed to push x: unexpected EOF", log=retries))
 
 
 @pytest.mark.parametrize("path", ["access-denied.html", "errors/503 page.html", "403 Forbidden"])

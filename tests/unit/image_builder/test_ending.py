@@ -1,0 +1,54 @@
+# Copyright the image-builder authors. Apache-2.0 (see LICENSE).
+"""How the program ends where it is interrupted at once, or where its output goes nowhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Interrupts itself when the first module of the application's own is looked for.
+INTERRUPTED = """
+import os, signal, sys
+wanted = sys.argv[1]
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from image_builder.__main__ import main
+sys.argv = ["image-builder", "build", "--help"]
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["image_builder.cli", "typer", "image_builder.commands.plan"])
+def test_an_interrupt_while_modules_are_imported_ends_without_a_word(module: str) -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED, module], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_an_output_that_takes_nothing_is_an_error_in_one_sentence(tmp_path: Path) -> None:
+    document = tmp_path / "document.json"
+    document.write_text("{}")
+    argv = [sys.executable, "-m", "image_builder", "convert", str(document)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: The disk is full.")
+
+
+def test_a_reader_of_the_output_that_goes_away_ends_the_program_without_a_word(tmp_path: Path) -> None:
+    document = tmp_path / "document.json"
+    document.write_text("{}")
+    argv = [sys.executable, "-m", "image_builder", "convert", str(document)]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == 1
+    assert done.stderr == ""
