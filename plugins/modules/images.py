@@ -160,6 +160,11 @@ options:
         type: str
         choices: ["off", min, max]
         default: "off"
+      reproducible:
+        description: Gives what steps write the commit's time, so that other engines build the same digest.
+          Each layer is then made twice, also where all is cached.
+        type: bool
+        default: false
       sbom:
         description: Adds a software bill of materials, made by BuildKit's scanner image.
         type: bool

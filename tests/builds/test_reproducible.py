@@ -58,7 +58,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def build(site: Site, tag: str) -> None:
+def build(site: Site, tag: str, *, reproducible: bool = True) -> None:
     """Build a commit that is the same each time, for two platforms, without a cache of the engine's."""
     made = site.folder / "repository"
     if not made.exists():
@@ -67,7 +67,7 @@ def build(site: Site, tag: str) -> None:
     workspace = fetch_source(source, None, Lines(site.told.append)).workspace
     try:
         image = {"image": "app", "tag": tag, "platforms": BOTH}
-        built = site.build(image, workspace=workspace)
+        built = site.build(image, workspace=workspace, options={"reproducible": reproducible})
         assert built.error is None, built.error
     finally:
         remove_source(workspace)
@@ -95,6 +95,10 @@ def test_two_engines_push_the_same_digest_of_a_commit(
             monkeypatch.setenv("PATH", f"{programs}/usr/bin:{os.environ['PATH']}")
             assert engines.rewrites_timestamps(engines.find())
             build(site, tag)
+            kept = own.engine.docker("image", "ls", "--format={{.Repository}}").decode()
+            assert site.repository("app") not in kept
+            build(site, f"{tag}-as-it-comes", reproducible=False)
+            assert own.engine.docker("image", "ls", "--format={{.Repository}}").decode() == kept
     assert TOLD not in site.told
     first, second = site.pushed("app", "first"), site.pushed("app", "second")
     assert first.manifest() == second.manifest()
@@ -110,6 +114,8 @@ def test_an_engine_that_cannot_do_so_pushes_all_the_same_and_says_so(
     if engines.rewrites_timestamps(engines.find()):
         pytest.skip("the site's engine can")
     site = Site(engine, tmp_path)
+    build(site, "not-asked", reproducible=False)
+    assert TOLD not in site.told
     build(site, "told")
     assert site.told.count(TOLD) == 1
     assert site.pushed("app", "told").read("/two") == "2\n"

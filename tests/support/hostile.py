@@ -84,6 +84,7 @@ _OPTIONS = {
     "timeout": 60,
     "retry_for": 60,
     "provenance": "max",
+    "reproducible": False,
     "sbom": False,
     "delete_images": False,
 }

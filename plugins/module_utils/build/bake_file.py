@@ -26,8 +26,9 @@ class Target:
     that stand for the base images there. ``description`` says where the image comes from, in labels
     and annotations under the user's own; ``input_hash`` is an annotation of the whole only.
     ``attest`` lists the attestations to add. Without ``push`` it is only built, into the build cache;
-    with ``cached`` it comes from there, whatever the image's ``no_cache`` says. ``rewrite_timestamps``
-    gives its files the time ``source_date_epoch`` at the latest, where the engine can do that.
+    with ``cached`` it comes from there, whatever the image's ``no_cache`` says. Unless
+    ``kept``, the engine does not keep the image in its store. ``rewrite_timestamps`` gives the files of an
+    image that is not kept the time ``source_date_epoch`` at the latest.
     """
 
     key: str
@@ -42,6 +43,7 @@ class Target:
     source_date_epoch: int
     push: bool = True
     cached: bool = False
+    kept: bool = True
     rewrite_timestamps: bool = False
 
 
@@ -107,9 +109,12 @@ def _target(context: str, target: Target) -> dict[str, Any]:
 def _output(target: Target) -> str:
     if not target.push:
         return "type=cacheonly"
+    output = "type=image,push=true,oci-mediatypes=true"
+    if target.kept:
+        return output
     # BuildKit cannot rewrite what it also unpacks into its store.
-    rewriting = ",rewrite-timestamp=true,unpack=false,store=false" if target.rewrite_timestamps else ""
-    return f"type=image,push=true,oci-mediatypes=true{rewriting}"
+    rewriting = "rewrite-timestamp=true," if target.rewrite_timestamps else ""
+    return f"{output},{rewriting}unpack=false,store=false"
 
 
 def _annotations(target: Target) -> list[str]:

@@ -166,20 +166,25 @@ class BuildxBaker:
             source_date_epoch=self._source.committed_at,
             push=step is not Step.BUILD,
             cached=step is Step.PUSH,
+            kept=not self._pushes_directly,
             rewrite_timestamps=self._rewrite_timestamps,
         )
 
     @cached_property
+    def _pushes_directly(self) -> bool:
+        """Whether images go to the registry alone: keeping them takes time, and tags are shared."""
+        return rewrites_timestamps(self._engine)
+
+    @cached_property
     def _rewrite_timestamps(self) -> bool:
         """Whether files get the commit's time; without a commit there is none to give them."""
-        if not self._source.committed_at:
+        if not self._options.reproducible or not self._source.committed_at:
             return False
-        possible = rewrites_timestamps(self._engine)
-        if not possible:
+        if not self._pushes_directly:
             self._listener.line(
                 "this builder cannot give files the commit's time: another engine gives other digests"
             )
-        return possible
+        return self._pushes_directly
 
     @cached_property
     def _environment(self) -> dict[str, str]:

@@ -60,6 +60,8 @@ class Inputs:
                 "annotations": dict(self.image.annotations),
                 "builder": self.builder,
                 "attestations": [self.options.provenance, self.options.sbom],
+                # Left out where nobody asks for it, so that images of before are known again.
+                **({"reproducible": True} if self.options.reproducible else {}),
             }
         )
 

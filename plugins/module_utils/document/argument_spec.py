@@ -92,6 +92,7 @@ OPTIONS: dict[str, Any] = {
     },
     "timeout": {"type": "float"},
     "retry_for": {"type": "float", "default": _DEFAULTS.retry_for},
+    "reproducible": {"type": "bool", "default": _DEFAULTS.reproducible},
     "sbom": {"type": "bool", "default": _DEFAULTS.sbom},
     "delete_images": {"type": "bool", "default": _DEFAULTS.delete_images},
 }

@@ -32,8 +32,8 @@ class Options:
     ``builder`` names an existing buildx builder. ``on_failure`` says what becomes of the other images:
     with ``continue`` they are still built, with ``atomic`` none is pushed before all are built.
     ``timeout`` is in seconds, ``None`` where the document has none (see ``limit``); ``retry_for`` is how many
-    seconds temporary failures are tried again for. ``sbom`` adds a bill of materials. ``delete_images``
-    removes the pushed images when a deployment is taken down.
+    seconds temporary failures are tried again for. ``reproducible`` gives files the commit's time. ``sbom``
+    adds a bill of materials. ``delete_images`` removes the pushed images when a deployment is taken down.
     """
 
     builder: Optional[str] = None
@@ -42,6 +42,7 @@ class Options:
     timeout: Optional[float] = None
     retry_for: float = 60.0
     provenance: Provenance = "off"
+    reproducible: bool = False
     sbom: bool = False
     delete_images: bool = False
 

@@ -136,9 +136,9 @@ def _runnable(engine: Engine) -> tuple[Platform, ...]:
 
 
 def rewrites_timestamps(engine: Engine) -> bool:
-    """Whether the builder can give an image's files the commit's time, so that others build the same digest.
+    """Whether the builder can push images that it does not keep, and give their files the commit's time.
 
-    An engine's own builder does so only for images that it does not keep in its store.
+    An engine's own builder does the one only with the other. With that time others build the same digest.
     """
     if engine.builder:
         told = program.tell(engine.buildx, engine.endpoint, "inspect", engine.builder).stdout

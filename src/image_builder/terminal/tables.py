@@ -30,7 +30,7 @@ _STYLES = {
     "failed": "red",
     "cancelled": "yellow",
 }
-_REPRODUCIBLE = "the same for a commit on any engine of this version"
+_REPRODUCIBLE = "with options.reproducible, the same for a commit on any engine of this version"
 _NOT_REPRODUCIBLE = (
     "differ from another engine's, which takes buildx 0.22 or newer, or BuildKit 0.13 or newer"
 )

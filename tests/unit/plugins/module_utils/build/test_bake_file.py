@@ -49,11 +49,15 @@ def content(wanted: Target) -> dict[str, Any]:
     return found
 
 
-def test_an_image_whose_timestamps_are_rewritten_is_not_kept_by_the_engine() -> None:
-    assert content(replace(target(), rewrite_timestamps=True))["output"] == [
+def test_an_image_is_kept_by_the_engine_or_not_and_its_timestamps_are_rewritten_only_if_asked_for() -> None:
+    assert content(replace(target(), kept=False))["output"] == [
+        "type=image,push=true,oci-mediatypes=true,unpack=false,store=false"
+    ]
+    unkept = replace(target(), kept=False, rewrite_timestamps=True)
+    assert content(unkept)["output"] == [
         "type=image,push=true,oci-mediatypes=true,rewrite-timestamp=true,unpack=false,store=false"
     ]
-    built_only = replace(target(), rewrite_timestamps=True, push=False)
+    built_only = replace(unkept, push=False)
     assert content(built_only)["output"] == ["type=cacheonly"]
 
 
