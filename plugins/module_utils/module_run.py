@@ -7,6 +7,7 @@ end cancels the work, in environment variables (see the action plugins).
 
 from __future__ import annotations
 
+import errno
 import os
 import traceback
 from collections.abc import Iterator
@@ -33,12 +34,7 @@ def opened(module: AnsibleModule, phase: str = BuilderError.phase) -> Iterator[L
 
     def write(line: str) -> None:
         if path:
-            # A progress file that cannot be written is no reason to stop building.
-            try:
-                with open(path, "a", encoding="utf-8") as file:
-                    file.write(line + "\n")
-            except OSError:
-                pass
+            append(path, line)
 
     try:
         with cancellable(watched):
@@ -51,3 +47,24 @@ def opened(module: AnsibleModule, phase: str = BuilderError.phase) -> Iterator[L
     except OSError as error:
         explained = from_os_error(error, phase)
         module.fail_json(msg=str(explained), error=explained.to_dict())
+
+
+def append(path: str, line: str) -> None:
+    """Add ``line`` to the file, or the named pipe, of that ``path``.
+
+    A file that cannot be written is no reason to stop building, nor is a pipe that is full: neither is waited
+    for. Raises ``BuilderError`` where a pipe's reader has gone.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o666)
+        try:
+            os.write(handle, f"{line}\n".encode())
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.EPIPE):
+            raise BuilderError(
+                "listener_failed",
+                "Progress could not be reported: nobody reads it any more.",
+                hint="Run it again.",
+            ) from None

@@ -42,12 +42,31 @@ _CAUSES = (
         "Check the paths of this line.",
         False,
     ),
+    (
+        r"unset ssh forward key|no SSH key|ssh forwarding",
+        "ssh_not_available",
+        "A build gets no ssh keys: fetch what this line needs in another way.",
+        False,
+    ),
+    (
+        r"entitlement \S+ is not allowed|network\.host is not allowed|security\.insecure is not allowed",
+        "not_allowed",
+        "Builds run without more rights or the host's network: leave this option of the line out.",
+        False,
+    ),
     # The words of gRPC and of Docker's client for an engine that has gone, not those of a registry.
     (
         r"(?:\A|: |code = )Unavailable\b|error reading from server|Cannot connect to the Docker daemon|"
         r"failed to connect to the docker API|error during connect: ",
         "engine_lost",
         "See the engine's log, and run it again when the engine answers.",
+        True,
+    ),
+    # The words of buildx for a node that it cannot reach, before it builds anything.
+    (
+        r"listing workers for|failed to list workers|failed to initialize builder|no valid drivers found",
+        "builder_unreachable",
+        "See which node of the builder does not answer with: docker buildx ls",
         True,
     ),
     (r"no space left on device", "disk_full", "Free space on the engine's disk, then run it again.", True),
@@ -128,6 +147,12 @@ _CAUSES = (
         "Empty the engine's build cache with: docker buildx prune",
         True,
     ),
+    (
+        r"failed to resolve source metadata.*not found",
+        "base_not_found",
+        "Check the name and tag of this image.",
+        False,
+    ),
     (r"not found", "missing_in_context", "Check the paths of this line.", False),
 )
 
@@ -138,6 +163,20 @@ _NOT_FOUND = re.compile(
 # What BuildKit quotes, commands, paths and addresses, is the user's text and tells no cause.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ADDRESS = re.compile(r"https?://[^\s\":]+(?::\d+[^\s\":]*)?")
+# Pattern of a step's name, code, hint: what BuildKit needs beside base images.
+_LOOKED_FOR = (
+    (
+        r"resolve image config for docker-image://",
+        "frontend_not_found",
+        "It is the image that '# syntax=' in the Dockerfile names: correct that line, or leave it out.",
+    ),
+    (
+        r"docker-image://\S*scanner",
+        "scanner_not_found",
+        "It is the image that makes the bill of materials: leave options.sbom out, or have it at hand.",
+    ),
+)
+_NOT_HAD = ("build_failed", "base_not_found", "base_denied", "base_unreachable", "missing_in_context")
 # A step that reads what the Dockerfile names, not one that pushes.
 _READING = re.compile(r"(?:\[[^\]]*\] )?(?:ADD |https?://)")
 # What the kernel's refusal to start a step's shell or program reads like, in the step's own output.
@@ -166,6 +205,10 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
         hint = f"Run it again; if it stays so, the registry may not let this tag change. {IMMUTABLE_HINT}"
     if code == "push_failed" and step is not None and _READING.match(step.name):
         code, hint = "source_unreachable", "Run it again when the address of this line answers."
+    # What the step that failed looked for, if not a base image.
+    for pattern, candidate, advice in _LOOKED_FOR:
+        if step is not None and code in _NOT_HAD and re.search(pattern, step.name):
+            code, hint = code if retryable else candidate, advice
     text = _NOT_FOUND.sub(r"\1 is not in the build context", message).rstrip(".") + "."
     if code == "engine_lost":
         step = None  # whichever it was, it is not to blame

@@ -204,7 +204,7 @@ class _Building:
         if len(images) == 1:
             return [self._failed(images[0], error)]
         again = [image for image in images if image.name != error.image]
-        if self._options.on_failure != "continue" or error.code == "engine_lost":
+        if self._options.on_failure != "continue" or error.code in ("engine_lost", "builder_unreachable"):
             results = [self._stopped(image, None if error.image else error) for image in again]
         else:
             self._listener.line(

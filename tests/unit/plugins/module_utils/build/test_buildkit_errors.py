@@ -27,6 +27,13 @@ def failure(message: str, *, log: tuple[str, ...] = (), place: str = "", **field
 
 # What BuildKit says, as recorded, and the code of it.
 MESSAGES = [
+    ("failed to list workers: DeadlineExceeded: context deadline exceeded", "builder_unreachable"),
+    ("unset ssh forward key default", "ssh_not_available"),
+    ("granting entitlement network.host is not allowed by build daemon configuration", "not_allowed"),
+    (
+        "failed to resolve source metadata for docker.io/x/nosuch:1: docker.io/x/nosuch:1: not found",
+        "base_not_found",
+    ),
     ("dockerfile parse error on line 2: unknown instruction: COPYY", "dockerfile_syntax"),
     ("dockerfile parse error on line 2: unknown flag: --lnk", "dockerfile_syntax"),
     ('process "/bin/sh -c make" did not complete successfully: exit code: 2', "step_failed"),
@@ -146,7 +153,16 @@ def test_each_known_cause_has_a_hint_and_only_passing_ones_can_be_tried_again(
     error = failure(message)
     assert bool(error.hint) == (code != "build_failed")
     assert error.retryable == (
-        code in ("base_unreachable", "disk_full", "engine_lost", "push_failed", "push_lost", "step_lost")
+        code
+        in (
+            "base_unreachable",
+            "builder_unreachable",
+            "disk_full",
+            "engine_lost",
+            "push_failed",
+            "push_lost",
+            "step_lost",
+        )
     )
 
 
@@ -190,6 +206,26 @@ def test_the_error_names_image_platform_file_and_line_and_ends_with_the_last_out
         "  cc: no input files\n"
         "  make: *** [all] Error 1"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "hint"),
+    [
+        (
+            "resolve image config for docker-image://docker.io/docker/dockerfile:1-labs",
+            "frontend_not_found",
+            "syntax",
+        ),
+        ("docker-image://docker.io/docker/buildkit-syft-scanner:stable-1", "scanner_not_found", "sbom"),
+        ("[internal] load metadata for docker.io/library/nosuch:1", "base_not_found", "name and tag"),
+    ],
+)
+def test_what_is_not_found_is_told_by_what_it_was_needed_for(name: str, code: str, hint: str) -> None:
+    message = "failed to resolve source metadata for docker.io/x/y:1: docker.io/x/y:1: not found"
+    outcome = Outcome({"a": Step(name, "image-0", error=message)}, f"ERROR: failed to solve: {message}")
+    error = build_failure(outcome, NAMES, "Dockerfile")
+    assert error.code == code
+    assert hint in error.hint
 
 
 def test_programs_get_the_last_output_as_a_list_without_colours() -> None:
