@@ -74,10 +74,12 @@ def _number(value: int) -> bytes:
 class HostileGitServer:
     """A running one: ``listing`` and ``fetched`` are the pieces of what it answers to the two requests.
 
-    ``sent`` is how many bytes of that went out; ``echo`` has it refuse with the login that it was given.
+    ``offered`` takes the place of what it says at first, which is that it speaks protocol 2. ``sent`` is how
+    many bytes went out; ``echo`` has it refuse with the login that it was given.
     """
 
     url: str
+    offered: Iterable[bytes] = ()
     listing: Iterable[bytes] = ()
     fetched: Iterable[bytes] = ()
     sent: int = 0
@@ -114,7 +116,8 @@ class _Handler(BaseHTTPRequestHandler):
         offered = line(b"version 2\n") + line(b"ls-refs\n") + line(b"fetch=shallow filter\n") + FLUSH
         refused = line(f"ERR {given} is not let in\n".encode())
         service = line(b"# service=git-upload-pack\n") + FLUSH
-        self._answer("advertisement", [refused if self.site.echo else service + offered])
+        pieces = self.site.offered or [refused if self.site.echo else service + offered]
+        self._answer("advertisement", pieces)
 
     def do_POST(self) -> None:
         asked = self.rfile.read(int(self.headers.get("Content-Length", 0)))

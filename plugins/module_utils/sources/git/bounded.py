@@ -28,6 +28,7 @@ _FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.1, 0.25
 # To measure a large tree takes a while, so it is not done all the time.
 _SHARE_OF_MEASURING = 5
 _CHUNK = 1 << 16
+_TALKERS = b"git-remote-"
 # Python can set limits in a new process only where no other thread runs (see ``preexec_fn``). The values and
 # the program come as arguments. Data, in KiB, is what a process has for itself, not the packs that it maps;
 # files are in blocks of 512 bytes. A limit that is lower already stays.
@@ -48,11 +49,16 @@ class DiskFull(LimitPassed):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a program may take: see ``SourceLimits``. ``folder`` is where it writes, ``""`` for nowhere."""
+    """What a program may take: see ``SourceLimits``. ``folder`` is where it writes, ``""`` for nowhere.
+
+    ``memory`` is less than usual, in bytes; ``talk_memory`` that of the program itself and of those by which
+    git talks to servers, where others that it starts have the work.
+    """
 
     limits: SourceLimits
     folder: str = ""
     memory: Optional[int] = None
+    talk_memory: Optional[int] = None
 
     @property
     def most_memory(self) -> int:
@@ -145,8 +151,13 @@ class _Watch:
         limits = self._bounds.limits
         if len(pids) > limits.processes:
             raise LimitPassed(f"more than {limits.processes} processes at a time")
-        if sum(map(_memory, pids)) > self._bounds.most_memory:
+        memory = {pid: _memory(pid) for pid in pids}
+        if sum(memory.values()) > self._bounds.most_memory:
             raise LimitPassed(f"more than {self._bounds.most_memory >> 20} MiB of memory")
+        talk = self._bounds.talk_memory
+        for pid, taken in memory.items():
+            if talk is not None and taken > talk and (pid == self._pid or _name(pid).startswith(_TALKERS)):
+                raise LimitPassed(f"more than {talk >> 20} MiB of memory to talk to the server")
         if self._disk:
             self._disk.look()
         self._next = time.monotonic() + _LOOK_SECONDS
@@ -226,6 +237,13 @@ def _session(leader: int) -> list[int]:
                 if int(file.read().rpartition(b")")[2].split()[3]) == leader:
                     found.append(int(name))
     return found
+
+
+def _name(pid: int) -> bytes:
+    """The name of the program that ``pid`` runs, the first 15 bytes of it (see proc(5))."""
+    with suppress(OSError), open(f"/proc/{pid}/comm", "rb") as file:
+        return file.read()
+    return b""
 
 
 def _memory(pid: int) -> int:

@@ -233,7 +233,12 @@ class Git:
         try:
             return bounded.run(
                 ["git", *arguments],
-                Bounds(self.limits, self._folder, _ASK_MEMORY if timeout else None),
+                Bounds(
+                    self.limits,
+                    self._folder,
+                    memory=_ASK_MEMORY if timeout else None,
+                    talk_memory=_ASK_MEMORY if arguments[0] == "fetch" else None,
+                ),
                 env=environment,
                 cwd=place.work_tree or "/",
                 seconds=left if timeout is None else min(timeout, left),

@@ -20,7 +20,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
 from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Policy, SourceLimits
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources import kinds
-from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import bounded
+from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git import bounded, client
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.git.bounded import (
     Bounds,
     LimitPassed,
@@ -284,6 +284,22 @@ def test_references_without_end_are_refused(workspace: Workspace) -> None:
         error = refused(GitRepo(f"{server.url}/app"), workspace, SourceLimits(memory=48 << 20))
         assert server.sent < 128 << 20
     assert error.code == "source_too_large"
+
+
+def test_references_without_end_are_refused_where_an_old_server_offers_them_to_a_fetch(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_ASK_MEMORY", 48 << 20)
+    with hostile_git_server() as server:
+        server.offered = itertools.chain(
+            [line(b"# service=git-upload-pack\n") + FLUSH],
+            [line(b"1" * 40 + b" HEAD\0shallow allow-reachable-sha1-in-want\n")],
+            (references(f"refs/heads/{block}-{n}" for n in range(1000)) for block in itertools.count()),
+        )
+        error = refused(GitRepo(f"{server.url}/app", version="2" * 40), workspace)
+        assert server.sent < 1 << 30
+    assert error.code == "source_too_large"
+    assert "to talk to the server" in error.message
 
 
 def test_messages_without_end_are_refused(workspace: Workspace) -> None:
