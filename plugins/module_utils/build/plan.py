@@ -125,15 +125,14 @@ def make_plan(
     def plan(draft: _Draft) -> Planned:
         bases, pinned = _pinned(draft.bases, lookup)
         _refuse_unknown_arguments(dockerfile, draft, lookup, registry)
+        others = [_manifest(lookup, other.reference, other.flag.line) for other in draft.others]
         inputs = Inputs(
             image=draft.image,
             options=options,
             context=tree,
             dockerfile=text,
             bases=tuple((base.stage, base.platform, _platform_digest(lookup, base)) for base in draft.bases),
-            other_images=tuple(
-                _manifest(lookup, other.reference, other.line).digest for other in draft.others
-            ),
+            other_images=tuple(other.digest for other in others),
             platforms=draft.platforms,
             builder=engine.builder,
         )
@@ -143,6 +142,12 @@ def make_plan(
         if judged.state == "pending" and is_fragile(engine.version):
             _refuse_hazardous_bases(draft, lookup, registry, engine.version)
         return Planned(judged, recipe)
+        pins = {
+            other.flag: other.reference.with_digest(manifest.digest)
+            for other, manifest in zip(draft.others, others)
+        }
+        recipe = Recipe(draft.resolutions, inject(dockerfile, draft.resolutions, pinned, pins))
+        return Planned(compare(head, built_otherwise, options, registry), recipe)
 
     def plan_one(draft: Union[_Draft, Unplannable]) -> PlannedImage:
         if isinstance(draft, Unplannable):

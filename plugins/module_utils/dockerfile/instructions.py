@@ -8,15 +8,23 @@ build starts from is judged; all else is left for BuildKit to check.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from ..errors import DockerfileError
 from ..oci.reference import Reference
 from .form import KEYWORDS, fault_of, fault_where_used
-from .mounts import mount_from
-from .parser import BLANKS, Instruction, InstructionReader, external_syntax, quoted_words, syntax_error
+from .mounts import mount_from, with_mount_from
+from .parser import (
+    BLANKS,
+    Instruction,
+    InstructionReader,
+    external_syntax,
+    quoted_flag,
+    quoted_words,
+    syntax_error,
+)
 from .shell import shown
 
 #: The base that is no image, unless an earlier stage has its name.
@@ -39,13 +47,23 @@ class FromFlag:
     """What ``COPY --from=`` or ``RUN --mount=…,from=`` names: a stage or an image.
 
     ``instruction`` is ``COPY`` or ``RUN``; only COPY also takes a stage's index. With
-    ``onbuild`` it acts in the stages that start from the one that holds it.
+    ``onbuild`` it acts in the stages that start from the one that holds it. ``spans`` are those of the whole
+    flag, whose unquoted value is ``value``; ``escape`` is the escape character that it is read with.
     """
 
     instruction: str
     name: str
     line: int
     onbuild: bool = False
+    value: str = ""
+    spans: tuple[tuple[int, int], ...] = ()
+    escape: str = "\\"
+
+    def pinned(self, reference: Reference) -> str:
+        """The flag as it is written to name ``reference`` instead."""
+        if self.instruction == "COPY":
+            return quoted_flag("from", str(reference), self.escape)
+        return quoted_flag("mount", with_mount_from(self.value, str(reference)), self.escape)
 
 
 @dataclass(frozen=True)
@@ -167,10 +185,9 @@ def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
         runs=any(command.keyword == "run" and not onbuild for command, onbuild in commands),
         onbuild_runs=any(command.keyword == "run" and onbuild for command, onbuild in commands),
         from_flags=tuple(
-            FromFlag(command.keyword.upper(), name, command.line, onbuild)
+            replace(flag, onbuild=onbuild, escape="\\" if onbuild else escape)
             for command, onbuild in commands
-            for name in _from_names(command)
-            if name
+            for flag in _from_flags(command)
         ),
         used_fault=_first(fault_where_used(command, escape) for command, onbuild in commands if not onbuild),
         onbuild_fault=_first(
@@ -227,10 +244,12 @@ def _first_characters(spans: tuple[tuple[int, int], ...], count: int) -> tuple[t
     return tuple(result)
 
 
-def _from_names(command: Instruction) -> list[str]:
-    if command.keyword == "copy":
-        return command.flag_values("from")
-    if command.keyword == "run":
-        # A mount of nothing named is one of scratch for BuildKit, and that can be a stage's name.
-        return [mount_from(mount) or SCRATCH for mount in command.flag_values("mount")]
-    return []
+def _from_flags(command: Instruction) -> Iterator[FromFlag]:
+    """The flags of a COPY or RUN that name something."""
+    for flag, spans in zip(command.flags, command.flag_spans):
+        name, _, value = flag.partition("=")
+        if command.keyword == "copy" and name == "--from" and value:
+            yield FromFlag("COPY", value, command.line, value=value, spans=spans)
+        elif command.keyword == "run" and name == "--mount" and "=" in flag:
+            # A mount of nothing named is one of scratch for BuildKit, and that can be a stage's name.
+            yield FromFlag("RUN", mount_from(value) or SCRATCH, command.line, value=value, spans=spans)

@@ -44,6 +44,22 @@ def mount_from(mount: str) -> Optional[str]:
     return ([""] + [value for key, equals, value in fields if key == "from" and equals])[-1]
 
 
+def with_mount_from(mount: str, name: str) -> str:
+    """The mount, one whose quotes fit, of ``name``."""
+    return ",".join(
+        _field(key, equals, name if key == "from" else value)
+        for key, equals, value in mount_fields(mount) or ()
+    )
+
+
+def _field(key: str, equals: bool, value: str) -> str:
+    text = f"{key}={value}" if equals else key
+    if "," not in text and '"' not in text:
+        return text
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
 def _quoted(mount: str, position: int) -> tuple[str, int]:
     """The field behind an opening quote, and the position behind its closing one, or -1."""
     parts: list[str] = []

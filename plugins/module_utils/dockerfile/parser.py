@@ -48,7 +48,8 @@ class Instruction:
     """One instruction: its lower-case ``keyword``, its unquoted ``--flags``, and the rest, ``args``.
 
     ``line`` counts from 1. ``spans`` tells where ``args`` stand in the text: one
-    ``(start, end)`` pair of offsets for each line they stand on. ``heredocs`` are those behind it.
+    ``(start, end)`` pair of offsets for each line they stand on; ``flag_spans`` tells the same of each flag.
+    ``heredocs`` are those behind it.
     """
 
     keyword: str
@@ -56,6 +57,7 @@ class Instruction:
     args: str
     line: int
     spans: tuple[tuple[int, int], ...] = ()
+    flag_spans: tuple[tuple[tuple[int, int], ...], ...] = ()
     heredocs: tuple[Heredoc, ...] = ()
 
     def flag_values(self, name: str) -> list[str]:
@@ -70,7 +72,11 @@ class Instruction:
         """
         if self.keyword != "onbuild":
             return self
-        return replace(_split([(self.args, 0)], self.line, "\\"), heredocs=self.heredocs)
+        pieces, position = [], 0
+        for start, end in self.spans:
+            pieces.append((self.args[position : position + end - start], start))
+            position += end - start
+        return replace(_split(pieces, self.line, "\\"), heredocs=self.heredocs)
 
 
 class InstructionReader:
@@ -279,33 +285,50 @@ def _split(pieces: list[tuple[str, int]], number: int, escape: str) -> Instructi
     blanks = BLANKS.search(line, start, end)
     if blanks is None:
         return Instruction(line[start:end].lower(), (), "", number)
-    flags, rest = _flags(line[blanks.end() : end], escape)
+    flags, places, rest = _flags(line[blanks.end() : end], escape)
     args = rest.strip(SPACE)
     stop = end - (len(rest) - len(rest.rstrip(SPACE)))
     spans = _spans(pieces, stop - len(args), stop)
-    return Instruction(line[start : blanks.start()].lower(), flags, args, number, spans)
+    behind = blanks.end()
+    flag_spans = tuple(_spans(pieces, behind + first, behind + last) for first, last in places)
+    return Instruction(line[start : blanks.start()].lower(), flags, args, number, spans, flag_spans)
 
 
-def _flags(text: str, escape: str) -> tuple[tuple[str, ...], str]:
-    """The words with ``--`` at the start of ``text``, unquoted, and what stands behind them.
+def _flags(text: str, escape: str) -> tuple[tuple[str, ...], list[tuple[int, int]], str]:
+    """The words with ``--`` at the start of ``text``, unquoted, where they stand, and what comes behind.
 
     BuildKit reads flags byte by byte, each as one character of Latin-1, two of which are blanks. Source:
     ``extractBuilderFlags`` of its parser package.
     """
     data = text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
     flags: list[str] = []
+    places: list[tuple[int, int]] = []
     position = 0
     while True:
         while position < len(data) and data[position] in _LATIN_SPACE:
             position += 1
         if not data.startswith("--", position):
             break
+        begun = position
         word, position = _flag(data, position, escape)
         if word == "--":
             break
         flags.append(word)
-    rest = data[position:]
-    return tuple(flags), rest if rest.isascii() else rest.encode("latin-1").decode("utf-8", "surrogateescape")
+        places.append((len(_as_text(data[:begun])), len(_as_text(data[:position]))))
+    return tuple(flags), places, _as_text(data[position:])
+
+
+def _as_text(data: str) -> str:
+    """What ``_flags`` reads as Latin-1 as the text that it is."""
+    return data if data.isascii() else data.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def quoted_flag(name: str, value: str, escape: str) -> str:
+    """``--name=value`` as an instruction takes it; the value as ``_flags`` reads one."""
+    if value.isascii() and not re.search(r"[\s'\"]", value) and escape not in value:
+        return f"--{name}={value}"
+    escaped = re.sub(f'(["{re.escape(escape)}])', lambda found: escape + found[1], value)
+    return _as_text(f'--{name}="{escaped}"')
 
 
 def _flag(data: str, position: int, escape: str) -> tuple[str, int]:

@@ -1,14 +1,20 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Making BuildKit use other base images: a copy of the Dockerfile, and a named context for each."""
+"""Making BuildKit use other base images: a copy of the Dockerfile, and a named context for each.
+
+What COPY --from and RUN --mount read is named by digest in the copy. By a tag, BuildKit takes what the
+engine's own store has under it, however old.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Optional
 
 from ..errors import DockerfileError, Place
-from .instructions import SCRATCH, Dockerfile, Stage
+from ..oci.reference import Reference
+from .instructions import SCRATCH, Dockerfile, FromFlag, Stage
 from .overrides import Base, place_of
 from .stages import Resolution
 
@@ -19,7 +25,7 @@ _PREFIX = "image-builder-base"
 class Injection:
     """What makes BuildKit use given bases.
 
-    ``text`` is the Dockerfile with these bases' words replaced by names, and ``contexts``
+    ``text`` is the Dockerfile with these bases' words replaced by names, others pinned; ``contexts``
     maps the named contexts to set, ``name::os/arch[/variant]``, to ``docker-image://`` addresses.
     """
 
@@ -27,20 +33,23 @@ class Injection:
     contexts: Mapping[str, str]
 
 
-def rewrite(dockerfile: Dockerfile, names: Mapping[int, str]) -> str:
+def rewrite(
+    dockerfile: Dockerfile, names: Mapping[int, str], pins: Optional[Mapping[FromFlag, Reference]] = None
+) -> str:
     """The Dockerfile's text with the base of each stage in ``names`` replaced, else byte for byte.
 
-    A base that stands on several lines is replaced on the last of them and left out on the
-    others, so that all lines keep their numbers.
+    So is what each flag in ``pins`` names. What stands on several lines is replaced on the last of them and
+    left out on the others, so that all lines keep their numbers.
     """
+    changes = [(dockerfile.stages[index].base_spans, name) for index, name in names.items()]
+    changes += [(flag.spans, flag.pinned(reference)) for flag, reference in (pins or {}).items()]
     pieces: list[str] = []
     behind = 0
-    for index in sorted(names):
-        spans = dockerfile.stages[index].base_spans
+    for spans, new in sorted(changes):
         for start, end in spans:
             pieces.append(dockerfile.text[behind:start])
             behind = end
-        pieces.append(names[index])
+        pieces.append(new)
     pieces.append(dockerfile.text[behind:])
     return "".join(pieces)
 
@@ -60,8 +69,9 @@ def inject(
     dockerfile: Dockerfile,
     resolutions: Sequence[Resolution],
     chosen: Sequence[Base],
+    pins: Optional[Mapping[FromFlag, Reference]] = None,
 ) -> Injection:
-    """The text and named contexts with which BuildKit uses the ``chosen`` bases.
+    """The text and named contexts with which BuildKit uses the ``chosen`` bases, and for flags the ``pins``.
 
     ``chosen`` comes from ``bases`` for the same ``resolutions``, its references perhaps pinned since.
     Each stage gets a name of its own. BuildKit looks a name up for the platform that
@@ -95,7 +105,7 @@ def inject(
         for base in of_stage:
             key = f"{name}/{base.platform}" if several else name
             contexts[f"{key}::{base.stage_platform}"] = f"docker-image://{base.reference}"
-    return Injection(rewrite(dockerfile, names), contexts)
+    return Injection(rewrite(dockerfile, names, pins), contexts)
 
 
 def _inseparable(stage: Stage, why: str) -> DockerfileError:

@@ -55,12 +55,11 @@ class UsedStage:
 
 @dataclass(frozen=True)
 class UsedImage:
-    """An image that COPY --from or RUN --mount reads; ``written`` as in the Dockerfile."""
+    """An image that COPY --from or RUN --mount reads, and the flag of the Dockerfile that names it."""
 
     reference: Reference
     platform: Platform
-    written: str
-    line: int
+    flag: FromFlag
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def resolve(
         stages[chosen.index],
         target_name,
         tuple(stages[index] for index in sorted(reachable)),
-        tuple(sorted(images, key=lambda image: image.line)),
+        tuple(sorted(images, key=lambda image: image.flag.line)),
         variables,
         tuple(used for used in stages if used.fault and used.stage.index not in reachable),
     )
@@ -393,7 +392,7 @@ class _Reads:
         else:
             image: Optional[UsedImage] = None
             if flag.name != SCRATCH:
-                image = UsedImage(_flag_reference(flag), self._platform, flag.name, flag.line)
+                image = UsedImage(_flag_reference(flag), self._platform, flag)
                 self.images[index].append(image)
             self._counted.append(image)
 

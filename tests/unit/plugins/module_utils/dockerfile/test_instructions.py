@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.instructions import (
@@ -158,7 +159,7 @@ def test_flags_that_name_stages_and_images_are_found_with_their_lines() -> None:
         "ADD --from=no /a /b\n"
     )
     stage = only_stage(text)
-    assert stage.from_flags == (
+    assert tuple(replace(flag, value="", spans=()) for flag in stage.from_flags) == (
         FromFlag("COPY", "Build", 2),
         FromFlag("COPY", "golang:1.20", 4),
         FromFlag("RUN", "one", 7),

@@ -8,6 +8,7 @@ from typing import Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.instructions import parse
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.mounts import mount_fields
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.overrides import Base, bases
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.rewrite import (
     Injection,
@@ -18,6 +19,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Override
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import DockerfileError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -425,3 +427,52 @@ def test_a_stage_that_is_not_needed_does_not_stand_in_the_way_of_the_base_that_i
 
 def test_a_key_names_a_base_left_to_the_caller_where_none_matches() -> None:
     assert "stage 0 on line 2 starts from ${BASE}" in str(failure(LEFT_TO_THE_CALLER, {"alpine": "new"}).hint)
+
+
+REFERENCE = Reference.parse("busybox:1").with_digest(f"sha256:{'1' * 64}")
+
+
+@pytest.mark.parametrize(
+    ("flag", "pinned"),
+    [
+        ("COPY --from=busybox:1 /a /a", "COPY --from={} /a /a"),
+        ("COPY --chown=1 --from=busybox:1 --link /a /a", "COPY --chown=1 --from={} --link /a /a"),
+        ("copy  --from='busybox:1'\t/a /a", "copy  --from={}\t/a /a"),
+        ('COPY --fr"om=busybox:1" /a /a', "COPY --from={} /a /a"),
+        ("COPY --from=busy\\\n # x\n\nbox:1 /a /a", "COPY \\\n # x\n\n--from={} /a /a"),
+        ("COPY --from=busybox:1 <<EOF --from=busybox:1 /a\nb\nEOF", None),
+        ("ONBUILD COPY --from=busybox:1 /a /a", "ONBUILD COPY --from={} /a /a"),
+        ("RUN --mount=from=busybox:1,target=/a true", "RUN --mount=from={},target=/a true"),
+        ("RUN --mount=target=/a,FROM=busybox:1 --network=none true", None),
+        (
+            "RUN --mount=type=bind,from=busybox:1,'\"source=/a,b\"',target=/b true",
+            'RUN --mount="type=bind,from={},\\"source=/a,b\\",target=/b" true',
+        ),
+        ("RUN --mount=from=busybox:1,target='/ą b' true", 'RUN --mount="from={},target=/ą b" true'),
+        ("RUN --mount=from=busybox:1,target=/$A true", "RUN --mount=from={},target=/$A true"),
+    ],
+)
+def test_what_a_flag_names_is_pinned_where_it_stands(flag: str, pinned: str | None) -> None:
+    text = f"# ünder\nFROM alpine\n{flag}\n"
+    before = parse(text)
+    (found,) = before.stages[0].from_flags
+    after = rewrite(before, {}, {found: REFERENCE})
+    if pinned is not None:
+        assert after == text.replace(flag, pinned.format(REFERENCE))
+    (again,) = parse(after).stages[0].from_flags
+    assert (again.name, again.line, again.instruction) == (str(REFERENCE), found.line, found.instruction)
+    assert len(after.split("\n")) == len(text.split("\n"))
+    old, new = mount_fields(found.value), mount_fields(again.value)
+    if found.instruction == "RUN":
+        assert old
+        assert new
+        assert [field for field in old if field[0] != "from"] == [
+            field for field in new if field[0] != "from"
+        ]
+
+
+def test_another_escape_character_is_kept_where_a_flag_is_pinned() -> None:
+    before = parse("# escape=`\nFROM a\nRUN --mount=from=busybox:1,target=c:\\a` b dir\n")
+    (found,) = before.stages[0].from_flags
+    (again,) = parse(rewrite(before, {0: "x"}, {found: REFERENCE})).stages[0].from_flags
+    assert again.value == f"from={REFERENCE},target=c:\\a b"

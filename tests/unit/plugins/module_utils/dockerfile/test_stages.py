@@ -108,7 +108,7 @@ def test_a_stage_is_copied_from_by_index_but_mounted_by_name_only() -> None:
     text = "FROM one\nFROM two\nCOPY --from=+0 /x /x\nRUN --mount=from=0,target=/m true\n"
     resolution = resolved(text)
     assert [index for index, _ in used(resolution)] == [0, 1]
-    assert [(str(image.reference), image.line) for image in resolution.images] == [
+    assert [(str(image.reference), image.flag.line) for image in resolution.images] == [
         ("docker.io/library/0:latest", 4)
     ]
 
@@ -169,7 +169,7 @@ def test_onbuild_acts_in_the_stages_that_start_from_its_stage() -> None:
     assert (alone.target.runs, alone.images, len(alone.stages)) == (False, (), 1)
     child = resolved(text, target="b")
     assert child.target.runs
-    assert [image.written for image in child.images] == ["golang"]
+    assert [image.flag.name for image in child.images] == ["golang"]
     assert [stage.stage.name for stage in child.stages] == ["a", "c", "b"]
     assert not resolved(text, target="d").target.runs
 
@@ -180,7 +180,8 @@ def test_images_that_are_only_copied_from_are_told_apart_from_bases() -> None:
     )
     resolution = resolved(text, target=None)
     assert [
-        (image.written, str(image.reference), image.platform, image.line) for image in resolution.images
+        (image.flag.name, str(image.reference), image.platform, image.flag.line)
+        for image in resolution.images
     ] == [("x", "docker.io/library/x:latest", ARM, 5)]
 
 
