@@ -84,13 +84,27 @@ class Report:
 
 
 def failed_together(errors: list[BuilderError]) -> BuilderError:
-    """One error for a request in which several images failed."""
+    """One error for a request in which several images failed: those that failed alike in one sentence."""
     if len(errors) == 1:
         return errors[0]
-    texts = list(dict.fromkeys(map(str, errors)))
-    return BuildError(
+    alike: dict[tuple[object, ...], list[BuilderError]] = {}
+    for error in errors:
+        alike.setdefault((error.code, error.message, error.hint, error.file, error.line), []).append(error)
+    texts: list[str] = []
+    outputs: list[tuple[str, ...]] = []
+    for same in alike.values():
+        told = same[0].copy()
+        told.image = ", ".join(dict.fromkeys(error.image for error in same if error.image)) or None
+        texts.append(BuilderError.__str__(told))
+        outputs.append(told.output if isinstance(told, BuildError) else ())
+    together = BuildError(
         "images_failed",
         f"{len(errors)} images failed. "
         + " ".join(f"({n}) {text.rstrip('.')}." for n, text in enumerate(texts, 1)),
         retryable=all(error.retryable for error in errors),
     )
+    if len(outputs) == 1:
+        together.output = outputs[0]
+    else:
+        together.output = tuple(f"({n}) {line}" for n, output in enumerate(outputs, 1) for line in output)
+    return together

@@ -335,6 +335,15 @@ def test_one_failure_is_itself_and_several_are_told_together() -> None:
     assert not both.retryable
 
 
+def test_images_that_fail_alike_are_told_in_one_sentence_and_their_output_once() -> None:
+    one, two, other = failure("x", log=("a", "b")), failure("x", log=("a", "b")), failure("y", log=("c",))
+    two.image = "team/app:2"
+    both = failed_together([one, two])
+    assert both.message == "2 images failed. (1) image team/app:1, team/app:2, platform linux/arm64: x."
+    assert both.to_dict()["output"] == ["a", "b"]
+    assert failed_together([one, two, other]).to_dict()["output"] == ["(1) a", "(1) b", "(2) c"]
+
+
 def test_trying_again_helps_only_if_it_helps_all() -> None:
     passing, lasting = SourceError("a", "x.", retryable=True), SourceError("b", "y.")
     assert failed_together([passing, passing]).retryable
