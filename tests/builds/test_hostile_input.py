@@ -256,9 +256,10 @@ def test_hostile_arguments_labels_annotations_and_secrets_arrive_as_they_are(
 
 @pytest.mark.parametrize("key", ["build_args", "labels", "annotations"])
 def test_text_longer_than_a_program_takes_is_built_or_explained(
-    key: str, ground: Ground, engine: Engine, servers: Servers
+    key: str, ground: Ground, engine: Engine, tmp_path: Path
 ) -> None:
-    document = {"source": {"git_repo": {"url": servers.git}}}
+    repository(tmp_path / "sample", {"Dockerfile": "FROM python:3.6-alpine\nARG T\n"})
+    document = {"source": {"git_repo": {"url": f"file://{tmp_path}/sample"}}}
     image = {"image": f"tests/{uuid.uuid4().hex[:12]}/app", key: {"T": TEXTS["long"]}}
     report = carried_out(document, engine, image)
     assert report.error is None or len(str(report.error)) < 2000

@@ -137,17 +137,15 @@ def make_plan(
             builder=engine.builder,
         )
         head = Head(draft.image, draft.platforms, inputs.digest(), bases)
-        recipe = Recipe(draft.resolutions, inject(dockerfile, draft.resolutions, pinned))
-        judged = compare(head, built_otherwise, options, registry)
-        if judged.state == "pending" and is_fragile(engine.version):
-            _refuse_hazardous_bases(draft, lookup, registry, engine.version)
-        return Planned(judged, recipe)
         pins = {
             other.flag: other.reference.with_digest(manifest.digest)
             for other, manifest in zip(draft.others, others)
         }
         recipe = Recipe(draft.resolutions, inject(dockerfile, draft.resolutions, pinned, pins))
-        return Planned(compare(head, built_otherwise, options, registry), recipe)
+        judged = compare(head, built_otherwise, options, registry)
+        if judged.state == "pending" and is_fragile(engine.version):
+            _refuse_hazardous_bases(draft, lookup, registry, engine.version)
+        return Planned(judged, recipe)
 
     def plan_one(draft: Union[_Draft, Unplannable]) -> PlannedImage:
         if isinstance(draft, Unplannable):
