@@ -17,6 +17,7 @@ from ..build.plan import BuildInput, Plan, make_plan
 from ..build.planned import unplannable
 from ..build.result import ImageResult, Report, failed_together
 from ..build.stored_image import ImagePush
+from ..build.turns import Turns
 from ..document.options import Options
 from ..document.secrets import secrets_in
 from ..document.source import Source
@@ -88,15 +89,22 @@ def build_images(
         # In this order, so that an interrupt closes the connections that the pool's threads wait for.
         pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL_REQUESTS))
         registry = stack.enter_context(access.registry(engine, options.retry_for))
+        turns = stack.enter_context(Turns())
+        references = [reference for image in target.images for reference in image.references]
         try:
             if ready_made:
                 push = ImagePush(home, target.images, options, registry)
+                if not plan_only:
+                    turns.take(references, listener)
                 results = push.plan() if plan_only else push.carry_out(listener)
             else:
                 listener.line("resolving base images")
                 assert engine is not None
                 plan = make_plan(input_, target.images, options, engine, registry, pool)
                 _check_any(plan)
+                if plan.pending and not plan_only and turns.take(references, listener):
+                    plan = make_plan(input_, target.images, options, engine, registry, pool)
+                    _check_any(plan)
                 if plan.pending and not plan_only:
                     if isinstance(place, InWorkspace) and input_.known:
                         tree = fetch_again(place.source, input_.revision, home, listener, policy)

@@ -77,8 +77,13 @@ def _opened(path: str, flags: int) -> int:
     return handle
 
 
-def _path(name: str) -> str:
+def cache_folder() -> Optional[str]:
+    """The user's folder for what may be lost at any time; ``None`` for a user without a home."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(cache):
         cache = os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(cache, "image-builder", "sources", f"{name}.json")
+    return os.path.join(cache, "image-builder") if os.path.isabs(cache) else None
+
+
+def _path(name: str) -> str:
+    return os.path.join(cache_folder() or "", "sources", f"{name}.json")
