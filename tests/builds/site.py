@@ -111,8 +111,8 @@ def user_site(folder: Path, engine: Engine, machine: tuple[Path, Path]) -> Itera
     leaks.remember_processes()
     yield Site(engine, folder)
     leaks.assert_nothing_left(tmp)
-    # What is remembered of commits is to stay; see ``sources/memory.py``.
-    remembered = home / ".cache" / "image-builder" / "sources"
+    # What is remembered of commits is to stay, and the locks; see ``sources/memory.py``, ``build/turns.py``.
+    remembered = home / ".cache" / "image-builder"
     left = [path for path in home.rglob("*") if not path.is_dir() and remembered not in path.parents]
     assert left == [config]
     assert config.read_text(encoding="utf-8") == DOCKER_CONFIG
