@@ -17,7 +17,7 @@ from tests.support.engine import Engine
 
 # With several platforms the step's name begins with the one that the image is pulled for.
 _METADATA = re.compile(r"^#\d+ \[(\S+) internal\] load metadata for (\S+)$", re.MULTILINE)
-_ERROR = re.compile(r"^ERROR: (?:failed to build: )?failed to solve: .+", re.MULTILINE)
+_ERROR = re.compile(r"^ERROR: (?:failed to build: )?failed to (?:solve|run Build function): .+", re.MULTILINE)
 _CRASH = "panic: "
 _MISSING_IMAGE = "failed to resolve source metadata"
 

@@ -180,8 +180,6 @@ def test_an_engine_is_found_and_built_on_by_each_way(
     assert "linux/amd64" in site.pushed("one").platforms()
     user.forget()
     assert found.info["ID"] == engine.docker("info", "--format={{.ID}}").decode().strip()
-    # An engine keeps what it has pushed.
-    engine.docker("image", "inspect", site.reference("one"))
 
 
 def without_tls(user: User) -> None:

@@ -19,6 +19,7 @@ from ..dockerfile.file import read_dockerfile
 from ..dockerfile.hazards import is_fragile, refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
+from ..dockerfile.remote_adds import moving_adds
 from ..dockerfile.rewrite import inject
 from ..dockerfile.stages import Resolution, UsedImage, UsedStage, resolve_all
 from ..document.options import Options
@@ -143,6 +144,10 @@ def make_plan(
         }
         recipe = Recipe(draft.resolutions, inject(dockerfile, draft.resolutions, pinned, pins))
         judged = compare(head, built_otherwise, options, registry)
+        moving = moving_adds(dockerfile, draft.resolutions, draft.image.build_args)
+        if judged.state == "unchanged" and moving:
+            reason = f"what ADD on line {moving[0].line} fetches may have changed"
+            judged = judged.judged("pending", reason)
         if judged.state == "pending" and is_fragile(engine.version):
             _refuse_hazardous_bases(draft, lookup, registry, engine.version)
         return Planned(judged, recipe)

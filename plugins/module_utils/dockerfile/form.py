@@ -155,8 +155,17 @@ def _check_pairs(instruction: Instruction, escape: str) -> None:
     for word in words:
         if "=" not in word:
             raise _Malformed(f"{shown(word)} in {keyword} is not of the form NAME=value", hint)
-        if word.startswith("="):
-            raise _Malformed(f"{keyword} does not name what {shown(word)} is for", hint)
+
+
+def _check_named_pairs(instruction: Instruction, escape: str) -> None:
+    _check_pairs(instruction, escape)
+    words = quoted_words(instruction.args, escape)
+    nameless = [word for word in words if word.startswith("=")] if "=" in words[0] else []
+    if nameless:
+        keyword = instruction.keyword.upper()
+        raise _Malformed(
+            f"{keyword} does not name what {shown(nameless[0])} is for", f"Write {keyword} NAME=value."
+        )
 
 
 def _check_arguments(instruction: Instruction, escape: str) -> None:
@@ -226,6 +235,7 @@ def _check_onbuild(instruction: Instruction, escape: str) -> None:
     if inner.keyword in _UNTRIGGERED:
         raise _Malformed(f"ONBUILD cannot hold {inner.keyword.upper()}", "Put another instruction behind it.")
     if inner.keyword in ("env", "label"):
+        # A name that is missing is found where the trigger acts.
         if inner.args:
             _check_pairs(inner, escape)
     elif inner.keyword in ("run", "cmd", "entrypoint", "shell", "copy", "add", "volume"):
@@ -271,11 +281,11 @@ _CHECKS: Mapping[str, Callable[[Instruction, str], None]] = {
     "cmd": _check_command,
     "copy": _check_copy,
     "entrypoint": _check_command,
-    "env": _check_pairs,
+    "env": _check_named_pairs,
     "expose": _check_some,
     "from": _check_nothing,
     "healthcheck": _check_healthcheck,
-    "label": _check_pairs,
+    "label": _check_named_pairs,
     "maintainer": _check_one,
     "onbuild": _check_onbuild,
     "run": _check_command,

@@ -21,6 +21,7 @@ from .parser import (
     Instruction,
     InstructionReader,
     external_syntax,
+    json_array,
     quoted_flag,
     quoted_words,
     syntax_error,
@@ -67,6 +68,19 @@ class FromFlag:
 
 
 @dataclass(frozen=True)
+class RemoteAdd:
+    """An ADD: its ``sources`` as written, and whether a ``checksum`` says what is fetched.
+
+    With ``onbuild`` it acts in the stages that start from the one that holds it.
+    """
+
+    sources: tuple[str, ...]
+    checksum: bool
+    line: int
+    onbuild: bool = False
+
+
+@dataclass(frozen=True)
 class Stage:
     """One FROM and what follows it.
 
@@ -74,9 +88,9 @@ class Stage:
     words as written (``platform`` empty without the flag). ``base_spans`` are the
     ``(start, end)`` offsets of the base's characters in the Dockerfile's text, one pair for
     each line they stand on. ``runs`` tells whether it has RUN instructions, ``onbuild_runs``
-    whether it gives some to the stages that start from it. ``used_fault`` is why BuildKit refuses the stage
-    where a build needs it, ``onbuild_fault`` why it refuses what the stage gives to others. ``line`` counts
-    from 1.
+    whether it gives some to the stages that start from it; ``adds`` are its ADD instructions. ``used_fault``
+    is why BuildKit refuses the stage where a build needs it, ``onbuild_fault`` why it refuses what the stage
+    gives to others. ``line`` counts from 1.
     """
 
     index: int
@@ -88,6 +102,7 @@ class Stage:
     runs: bool = False
     onbuild_runs: bool = False
     from_flags: tuple[FromFlag, ...] = ()
+    adds: tuple[RemoteAdd, ...] = ()
     used_fault: Optional[DockerfileError] = None
     onbuild_fault: Optional[DockerfileError] = None
 
@@ -189,6 +204,7 @@ def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
             for command, onbuild in commands
             for flag in _from_flags(command)
         ),
+        adds=tuple(_add(command, onbuild) for command, onbuild in commands if command.keyword == "add"),
         used_fault=_first(fault_where_used(command, escape) for command, onbuild in commands if not onbuild),
         onbuild_fault=_first(
             fault_of(command, escape) or fault_where_used(command, escape)
@@ -242,6 +258,12 @@ def _first_characters(spans: tuple[tuple[int, int], ...], count: int) -> tuple[t
             result.append((start, min(end, start + count)))
         count -= end - start
     return tuple(result)
+
+
+def _add(command: Instruction, onbuild: bool) -> RemoteAdd:
+    listed = json_array(command.args)
+    words = [str(word) for word in listed] if listed is not None else BLANKS.split(command.args)
+    return RemoteAdd(tuple(words[:-1]), bool(command.flag_values("checksum")), command.line, onbuild)
 
 
 def _from_flags(command: Instruction) -> Iterator[FromFlag]:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -38,9 +40,12 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
     except BuilderError as error:
         raise _ended(error, as_json) from None
     except BrokenPipeError:
+        _give_up_output()
         raise typer.Exit(FAILED) from None
     except OSError as error:
-        raise _ended(from_os_error(error), as_json) from None
+        ended = _ended(from_os_error(error), as_json)
+        _give_up_output()
+        raise ended from None
 
 
 def print_error(message: str) -> None:
@@ -52,6 +57,14 @@ def print_error(message: str) -> None:
 def print_json(content: Mapping[str, Any]) -> None:
     """Print ``content`` for a program, on standard output."""
     typer.echo(json.dumps(content, indent=2))
+
+
+def _give_up_output() -> None:
+    """Where standard output takes nothing, let the interpreter not try again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _ended(error: BuilderError, as_json: bool) -> typer.Exit:

@@ -97,6 +97,9 @@ TAKEN = [
         "HEALTHCHECK --interval=1h2.5m --retries=+3 --timeout=0 CMD true",
         "healthcheck none",
         "ONBUILD RUM true",
+        "ONBUILD LABEL =b",
+        "ONBUILD ENV --x =b",
+        "ENV A =b",
     ),
     *("RUN --mount=type=secret,id=a --mount=type=ssh --network=host true", "CMD [1e999]", "ONBUILD ARG"),
 ]
