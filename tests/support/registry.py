@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -51,8 +52,14 @@ class Registry:
             return {name.lower(): value for name, value in answer.headers.items()}, answer.read()
 
     def repositories(self) -> list[str]:
-        """The names of all repositories."""
-        return list(json.loads(self.get("_catalog?n=1000")[1])["repositories"])
+        """The names of all repositories, however many pages a registry gives them in."""
+        names: list[str] = []
+        while True:
+            last = urllib.parse.quote(names[-1], safe="") if names else ""
+            page = json.loads(self.get(f"_catalog?n=1000&last={last}")[1])["repositories"]
+            if not page:
+                return names
+            names += page
 
 
 def free_port(host: str = "127.0.0.1") -> int:
