@@ -83,6 +83,10 @@ def _registry_place(url: str) -> tuple[str, str]:
 
 
 _ANY_KEY = re.compile(r"[^\s=\x00-\x1f]+\Z")
+# What buildx reads before an annotation's name. Source: docker/buildx, util/buildflags (annotationRegexp) and
+# moby/buildkit, exporter/containerimage/exptypes (the levels).
+_LEVEL = r"(?:index|manifest)(?:-descriptor)?(?:\[[^\]:]*\])?"
+_LEVELS = re.compile(rf"{_LEVEL}(?:,{_LEVEL})*:")
 
 
 def _image(
@@ -99,12 +103,7 @@ def _image(
         labels=faults.texts(
             f"{path}.labels", parts.get("labels", {}), key=_ANY_KEY, what="the name of a label"
         ),
-        annotations=faults.texts(
-            f"{path}.annotations",
-            parts.get("annotations", {}),
-            key=_ANY_KEY,
-            what="the name of an annotation",
-        ),
+        annotations=_annotations(faults, f"{path}.annotations", parts.get("annotations", {})),
         no_cache=faults.flag(f"{path}.no_cache", parts.get("no_cache", False)),
         pull=faults.flag(f"{path}.pull", parts.get("pull", False)),
         secrets=_secrets(faults, f"{path}.secrets", parts.get("secrets", {})),
@@ -230,6 +229,19 @@ def _base_reference(faults: Faults, path: str, value: Any) -> str:
     if text is not None:
         faults.attempt(path, Reference.parse, text)
     return text or ""
+
+
+def _annotations(faults: Faults, path: str, value: Any) -> dict[str, str]:
+    found = faults.texts(path, value, key=_ANY_KEY, what="the name of an annotation")
+    for name in found:
+        level = _LEVELS.match(name)
+        if level:
+            faults.add(
+                path,
+                f"{name!r} begins with {level[0]!r}, by which buildx chooses where an annotation goes; "
+                f"write {name[level.end() :]!r}, which goes to the index and to each manifest",
+            )
+    return found
 
 
 def _secrets(faults: Faults, path: str, value: Any) -> dict[str, Secret]:

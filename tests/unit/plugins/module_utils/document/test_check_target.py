@@ -275,6 +275,12 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
         ({"target": 1}, "target.images[0].target: expected text, got the number 1; put it in quotes"),
         ({"labels": {"a b": "x"}}, "target.images[0].labels: 'a b' is not the name of a label"),
         (
+            {"annotations": {"index,manifest[linux/amd64]:org.example.title": "x"}},
+            "target.images[0].annotations: 'index,manifest[linux/amd64]:org.example.title' begins with "
+            "'index,manifest[linux/amd64]:', by which buildx chooses where an annotation goes; "
+            "write 'org.example.title', which goes to the index and to each manifest",
+        ),
+        (
             {"annotations": {"a=b": "x"}},
             "target.images[0].annotations: 'a=b' is not the name of an annotation",
         ),
@@ -478,3 +484,8 @@ def test_of_a_thousand_faults_a_hundred_are_told_and_each_once() -> None:
     assert len(set(caught.value.faults)) == len(caught.value.faults) == 101
     assert caught.value.faults[-1] == "and 900 more"
     assert ParameterError(["a: b", "a: b"]).faults == ["a: b"]
+
+
+def test_an_annotations_name_may_look_like_a_level_elsewhere() -> None:
+    names = ("org.example.index:x", "indexes:x", "index", "labels:manifest:x")
+    assert image_faults(annotations=dict.fromkeys(names, "")) == []
