@@ -331,6 +331,25 @@ def test_what_an_image_in_an_archive_cannot_become_is_a_clear_error(
     assert caught.value.image == f"{site.engine.registry}/{site.name}/app:latest"
 
 
+def test_an_image_that_an_archive_cannot_give_does_not_stop_the_others(site: Site, layout: Path) -> None:
+    source = {"tar": {"path": str(layout)}}
+    good, other = {"image": "good"}, {"image": "other", "platforms": ["linux/arm64"]}
+    lacking, built = {"image": "lacking", "platforms": ["s390x"]}, {"image": "built", "base": "alpine"}
+    wanted = good, lacking, built, other
+    planned = site.build(source, *wanted, plan_only=True)
+    assert [result.state for result in planned.results] == ["pending", "failed", "failed", "pending"]
+    for on_failure in ("stop", "atomic"):
+        report = site.build(source, *wanted, options={"on_failure": on_failure})
+        assert [result.state for result in report.results] == ["cancelled", "failed", "failed", "cancelled"]
+    report = site.build(source, *wanted)
+    assert [result.state for result in report.results] == ["success", "failed", "failed", "success"]
+    errors = [result.error for result in report.results if result.error]
+    assert [error.code for error in errors] == ["archive_lacks_platform", "archive_holds_image"]
+    assert list(site.pushed("other").platforms()) == ["linux/arm64"]
+    with pytest.raises(BuilderError, match="2 images failed"):
+        site.build(source, lacking, built)
+
+
 def test_a_damaged_layer_of_an_image_is_refused_by_the_registry(site: Site, layout: Path) -> None:
     folder = site.folder / "damaged"
     unpack(layout, folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Optional, Union
+from typing import Any, Literal, Optional, Protocol, Union
 
 from ..dockerfile.overrides import Base
 from ..dockerfile.rewrite import Injection
@@ -61,6 +61,14 @@ class Head:
     def judged(self, state: PlannedState, reason: str, manifest: Optional[Manifest] = None) -> Head:
         """The same image in ``state`` for ``reason``."""
         return replace(self, state=state, reason=reason, manifest=manifest)
+
+
+class WithHead(Protocol):
+    """An image that was planned, whatever is to be done with it."""
+
+    @property
+    def head(self) -> Head:
+        """What results tell of it."""
 
 
 @dataclass(frozen=True)

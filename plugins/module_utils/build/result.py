@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from ..errors import BuilderError, BuildError
 from ..oci.manifest import Manifest
 from ..text import printable_data
-from .planned import Head, PlannedImage, State, Unplannable
+from .planned import Head, State, Unplannable, WithHead
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class ImageResult:
     error: Optional[BuilderError] = None
 
     @classmethod
-    def planned(cls, image: PlannedImage) -> ImageResult:
+    def planned(cls, image: WithHead) -> ImageResult:
         """The result of an image with which nothing was done but planning."""
         error = image.error if isinstance(image, Unplannable) else None
         return cls(image.head, image.head.state, image.head.manifest, error=error)
@@ -83,7 +84,22 @@ class Report:
         }
 
 
-def failed_together(errors: list[BuilderError]) -> BuilderError:
+def refuse_if_none(errors: Sequence[BuilderError], images: int) -> None:
+    """Raise why none of so many ``images`` can be built; what all have in common is told once.
+
+    ``errors`` are those of the images that cannot be built. Where there are others, they have results.
+    """
+    if len(errors) < images:
+        return
+    if len({(error.code, error.message, error.platform, error.line) for error in errors}) > 1:
+        raise failed_together(errors)
+    common = errors[0].copy()
+    if len(errors) > 1:
+        common.image = None
+    raise common
+
+
+def failed_together(errors: Sequence[BuilderError]) -> BuilderError:
     """One error for a request in which several images failed: those that failed alike in one sentence."""
     if len(errors) == 1:
         return errors[0]

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Callable, Optional
+from dataclasses import dataclass
+from typing import Callable, Optional, Union
 
 from ..document.options import Options
 from ..document.target import Image
-from ..errors import Place, RegistryError, SourceError
+from ..errors import BuilderError, Cancelled, Place, RegistryError, SourceError
 from ..listener import Listener
 from ..oci.layout import StoredImage, read_image
 from ..oci.manifest import Manifest
@@ -19,8 +20,8 @@ from ..registry.client import Registry
 from ..registry.confirm import confirm
 from ..registry.push import check_push, push_blob, push_manifest
 from ..sources.workspace import Workspace
-from .planned import Head
-from .result import ImageResult
+from .planned import Head, Unplannable
+from .result import ImageResult, refuse_if_none
 from .unchanged import compare, stored_otherwise
 
 _OF_BUILDS = (
@@ -29,11 +30,23 @@ _OF_BUILDS = (
 )
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """An image that can be pushed: what results tell of it, and what there is to push."""
+
+    head: Head
+    stored: StoredImage
+
+
+_PlannedImage = Union[_Planned, Unplannable]
+
+
 class ImagePush:
     """Pushes what ``workspace`` holds as each of ``images``.
 
-    Raises ``SourceError``: ``archive_invalid``, ``archive_holds_image`` where the document wants
-    something built, ``archive_lacks_platform``.
+    Raises ``SourceError`` ``archive_invalid``. What is wrong with one image fails that one:
+    ``archive_holds_image`` where the document wants something built, ``archive_lacks_platform``, or why the
+    registry does not tell of it. Where it is so of all of them, it is raised.
     """
 
     def __init__(
@@ -41,43 +54,60 @@ class ImagePush:
     ) -> None:
         self._registry = registry
         self._options = options
-        for image in images:
-            _check(image, options)
-        stored = read_image(lambda path: workspace.path_inside(path, "path in the archive"))
-        self._stored = [(image, _for_platforms(stored, image)) for image in images]
+        self._images = images
+        self._stored = read_image(lambda path: workspace.path_inside(path, "path in the archive"))
         self._pushed: dict[str, str] = {}
 
     def plan(self) -> list[ImageResult]:
         """What would be pushed."""
-        heads = in_parallel(lambda given: self._plan(*given), self._stored)
-        return [ImageResult(head, head.state, head.manifest) for head in heads]
+        return [ImageResult.planned(image) for image in self._planned()]
 
     def carry_out(self, listener: Listener) -> list[ImageResult]:
         """Push what is not in the registry yet; an image's failure is in its result."""
-        planned = in_parallel(lambda given: self._plan(*given), self._stored)
-        heads = [(head, stored) for head, (_, stored) in zip(planned, self._stored)]
+        planned = self._planned()
         if self._options.on_failure == "atomic":
-            uploads = self._each(heads, self._upload, listener)
+            uploads = self._each(planned, self._upload, listener)
             if any(result.error for result in uploads):
                 return [ImageResult(r.head, "cancelled") if r.state == "success" else r for r in uploads]
-        return self._each(heads, self._push, listener)
+        return self._each(planned, self._push, listener)
+
+    def _planned(self) -> list[_PlannedImage]:
+        planned = in_parallel(self._plan, self._images)
+        refuse_if_none([image.error for image in planned if isinstance(image, Unplannable)], len(planned))
+        return planned
+
+    def _plan(self, image: Image) -> _PlannedImage:
+        try:
+            _check(image, self._options)
+            stored = _for_platforms(self._stored, image)
+            head = Head(image, tuple(stored.platforms), stored.digest)
+            return _Planned(compare(head, stored_otherwise, self._options, self._registry), stored)
+        except Cancelled:
+            raise
+        except BuilderError as error:
+            return Unplannable.of(image, error)
 
     def _each(
         self,
-        heads: Sequence[tuple[Head, StoredImage]],
+        images: Sequence[_PlannedImage],
         push: Callable[[Head, StoredImage], Optional[Manifest]],
         listener: Listener,
     ) -> list[ImageResult]:
         """``push`` for each image that the registry lacks; after a failure only if the others go on."""
         results: list[ImageResult] = []
-        for head, stored in heads:
-            if head.state == "unchanged":
-                listener.line(f"{head.name} is unchanged")
-                results.append(ImageResult(head, "unchanged", head.manifest))
-            elif self._options.on_failure != "continue" and any(result.error for result in results):
-                results.append(ImageResult(head, "cancelled"))
+        failed = any(isinstance(image, Unplannable) for image in images)
+        for image in images:
+            result = ImageResult.planned(image)
+            if isinstance(image, Unplannable):
+                listener.line(f"{image.head.name} failed")
+            elif result.state == "unchanged":
+                listener.line(f"{image.head.name} is unchanged")
+            elif failed and self._options.on_failure != "continue":
+                result = ImageResult(image.head, "cancelled")
             else:
-                results.append(self._tried(head, stored, push, listener))
+                result = self._tried(image.head, image.stored, push, listener)
+                failed = failed or result.error is not None
+            results.append(result)
         return results
 
     def _tried(
@@ -98,10 +128,6 @@ class ImagePush:
         if found is not None:
             listener.line(f"{head.name} pushed as {found.digest}")
         return ImageResult(head, "success", found, time.monotonic() - begun)
-
-    def _plan(self, image: Image, stored: StoredImage) -> Head:
-        head = Head(image, tuple(stored.platforms), stored.digest)
-        return compare(head, stored_otherwise, self._options, self._registry)
 
     def _upload(self, head: Head, stored: StoredImage) -> None:
         """Everything but the tags."""

@@ -15,7 +15,7 @@ from ..build.bake_run import BuildxBaker
 from ..build.carry_out import carry_out
 from ..build.plan import BuildInput, Plan, make_plan
 from ..build.planned import unplannable
-from ..build.result import ImageResult, Report, failed_together
+from ..build.result import ImageResult, Report, refuse_if_none
 from ..build.stored_image import ImagePush
 from ..build.turns import Turns
 from ..document.options import Options
@@ -135,16 +135,8 @@ def build_images(
 
 
 def _check_any(plan: Plan) -> None:
-    """Raise the images' error where none of them can be built; what all have in common is told once."""
-    errors = unplannable(plan.images)
-    if len(errors) < len(plan.images):
-        return
-    if len({(error.code, error.message, error.platform, error.line) for error in errors}) > 1:
-        raise failed_together(errors)
-    common = errors[0].copy()
-    if len(errors) > 1:
-        common.image = None
-    raise common
+    """Raise the images' error where none of them can be built."""
+    refuse_if_none(unplannable(plan.images), len(plan.images))
 
 
 def _engine(builder: Optional[str], *, needed: bool) -> Optional[Engine]:
