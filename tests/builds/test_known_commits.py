@@ -36,10 +36,14 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.sources imp
 from tests.support import leaks
 from tests.support.engine import Engine
 from tests.support.git_servers import http_git_server
+from tests.support.images import Image
 from tests.support.registry import Registry
 from tests.support.repositories import repository
 
 pytestmark = pytest.mark.engine
+
+# The repositories of ``repository`` are of 2023.
+_LATER = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 
 
 @dataclass
@@ -144,6 +148,22 @@ def test_another_commit_is_fetched(site: Site) -> None:
     assert site.fetched
     site.commit(file="1")
     assert site.states(site.source()) == ["success"]
+
+
+def test_a_new_commit_of_equal_files_is_another_image_where_a_step_may_see_its_time(site: Site) -> None:
+    def commits(dockerfile: str) -> list[str]:
+        found = []
+        site.commit(Dockerfile=dockerfile)
+        for _ in range(2):
+            found += site.states(site.source())
+            site.git("update-ref", "HEAD", site.git(*_LATER, "commit-tree", "HEAD^{tree}", "-m", "next"))
+        return found
+
+    assert commits("FROM alpine\nRUN echo > /time\n") == ["success", "unchanged"]
+    sees = "FROM alpine\nARG SOURCE_DATE_EPOCH\nRUN echo $SOURCE_DATE_EPOCH > /time\n"
+    assert commits(sees) == ["success", "success"]
+    pushed = Image(site.engine, Registry(site.engine.registry), f"{site.name}/app", "latest")
+    assert int(pushed.read("/time")) > 1_700_000_000
 
 
 def test_another_workdir_or_dockerfile_of_a_known_commit_is_another_source(site: Site) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..sources.context_digest import DIGEST_VERSION
 
@@ -31,6 +31,7 @@ class Inputs:
     platform of the image, and its digest for that platform alone, so that its other platforms can move
     without a rebuild. ``other_images`` are the digests of what COPY --from and RUN --mount read, in the
     order of ``Resolution.images``. ``builder`` is the buildx builder, empty for the engine's own.
+    ``source_date_epoch`` counts where the Dockerfile reads it (in Unix seconds), else it is ``None``.
 
     Neither the clock nor the names of the image and its bases count.
     """
@@ -43,6 +44,7 @@ class Inputs:
     other_images: tuple[str, ...]
     platforms: tuple[Platform, ...]
     builder: str
+    source_date_epoch: Optional[int] = None
 
     def digest(self) -> str:
         """The input hash: ``sha256:`` and 64 digits."""
@@ -62,8 +64,13 @@ class Inputs:
                 "attestations": [self.options.provenance, self.options.sbom],
                 # Left out where nobody asks for it, so that images of before are known again.
                 **({"reproducible": True} if self.options.reproducible else {}),
+                **_given("source_date_epoch", self.source_date_epoch),
             }
         )
+
+
+def _given(name: str, value: Any) -> dict[str, Any]:
+    return {} if value in (None, ()) else {name: value}
 
 
 def _hash(inputs: dict[str, Any]) -> str:

@@ -118,7 +118,8 @@ def make_plan(
     with _located(source):
         dockerfile = parse(text)
         refuse_hazards(text, engine.version)
-    drafts = [_or_unplannable(source, image, partial(_draft, dockerfile, image, engine)) for image in images]
+    draft = partial(_draft, dockerfile, engine=engine, source=source)
+    drafts = [_or_unplannable(source, image, partial(draft, image)) for image in images]
     made = [draft for draft in drafts if isinstance(draft, _Draft)]
     lookup = _Lookup(registry, pool, [reference for draft in made for reference in draft.references])
     tree = source.read_context()
@@ -136,6 +137,7 @@ def make_plan(
             other_images=tuple(other.digest for other in others),
             platforms=draft.platforms,
             builder=engine.builder,
+            source_date_epoch=_epoch_read(dockerfile, draft.image, source),
         )
         head = Head(draft.image, draft.platforms, inputs.digest(), bases)
         pins = {
@@ -227,15 +229,22 @@ def _located(source: BuildInput, image: Optional[Image] = None) -> Iterator[None
         raise
 
 
-def _draft(dockerfile: Dockerfile, image: Image, engine: Engine) -> _Draft:
+def _draft(dockerfile: Dockerfile, image: Image, engine: Engine, source: BuildInput) -> _Draft:
     resolutions = resolve_all(
         dockerfile,
         image.platforms or (engine.native,),
-        build_args=image.build_args,
+        build_args={build_args.SOURCE_DATE_EPOCH: str(source.committed_at), **image.build_args},
         build_platform=engine.native,
         target=image.target,
     )
     return _Draft(image, resolutions, bases(dockerfile, resolutions, image.base))
+
+
+def _epoch_read(dockerfile: Dockerfile, image: Image, source: BuildInput) -> Optional[int]:
+    """The source's time where steps may see it: files can be equal in two commits, and times are not."""
+    name = build_args.SOURCE_DATE_EPOCH
+    seen = name not in image.build_args and build_args.may_read(dockerfile, name)
+    return source.committed_at if seen else None
 
 
 def _refuse_unknown_arguments(

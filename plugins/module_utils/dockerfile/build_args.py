@@ -1,9 +1,10 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Build arguments that a Dockerfile does not know, which BuildKit passes over."""
+"""Which build arguments a Dockerfile knows; BuildKit passes over all others."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 from ..errors import DockerfileError
@@ -11,6 +12,9 @@ from .instructions import Dockerfile
 from .parser import InstructionReader, quoted_words
 from .shell import shown
 from .stages import SYNTAX_ARGUMENT
+
+#: The build argument that each build is given: the source's time, in Unix seconds.
+SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 
 # Source: the Dockerfile reference, on predefined, built-in, and automatic platform ARGs.
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY")
@@ -20,11 +24,13 @@ _PREDEFINED = frozenset(
         *_PROXIES,
         *(name.lower() for name in _PROXIES),
         *(f"{side}{part}" for side in ("TARGET", "BUILD") for part in _PLATFORM_PARTS),
-        *("TARGETSTAGE", "SOURCE_DATE_EPOCH"),
+        *("TARGETSTAGE", SOURCE_DATE_EPOCH),
     )
 )
 # What BuildKit's frontends look for themselves.
 _BUILDKIT = "BUILDKIT_"
+# What makes another name of what is written as one.
+_EXPANDED = re.compile("[$'\"\\\\`]")
 
 
 def undeclared(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> list[str]:
@@ -34,10 +40,19 @@ def undeclared(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> list[st
     """
     if dockerfile.syntax or SYNTAX_ARGUMENT in build_args:
         return []
-    if any("$" in name for name in dockerfile.argument_names):
+    if any(map(_EXPANDED.search, dockerfile.argument_names)):
         return []
     known = _PREDEFINED | dockerfile.argument_names
     return [name for name in build_args if name not in known and not name.startswith(_BUILDKIT)]
+
+
+def may_read(dockerfile: Dockerfile, name: str, triggers: Iterable[str] = ()) -> bool:
+    """Whether ``dockerfile``, or the ONBUILD ``triggers`` of its bases, may declare ``name`` by ARG.
+
+    What no ARG declares no step can read.
+    """
+    declared = dockerfile.argument_names | declared_by(triggers)
+    return name in declared or any(map(_EXPANDED.search, declared))
 
 
 def declared_by(triggers: Iterable[str]) -> set[str]:

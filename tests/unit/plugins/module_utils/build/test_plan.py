@@ -139,6 +139,20 @@ def test_input_hashes_are_those_of_the_images_that_users_have_pushed(source: Bui
     ]
 
 
+def test_the_sources_time_counts_only_where_the_dockerfile_reads_it(source: BuildInput) -> None:
+    later = replace(source, committed_at=7)
+
+    def differ(wanted: Image) -> bool:
+        hashes = {planned(each, wanted).images[0].head.input_hash for each in (source, later)}
+        return len(hashes) > 1
+
+    assert not differ(PLAIN)
+    with open(source.dockerfile, "a", encoding="utf-8") as dockerfile:
+        dockerfile.write("ARG SOURCE_DATE_EPOCH\n")
+    assert differ(PLAIN)
+    assert not differ(replace(PLAIN, build_args={"SOURCE_DATE_EPOCH": "1"}))
+
+
 def pushed(source: BuildInput, wanted: Image, **values: Any) -> Manifest:
     """What stands in the registry after ``wanted`` was built, but for ``values``."""
     head = planned(source, wanted).images[0].head

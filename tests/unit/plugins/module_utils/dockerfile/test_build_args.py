@@ -4,6 +4,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.build_args import (
     declared_by,
+    may_read,
     refuse,
     undeclared,
 )
@@ -63,3 +64,20 @@ def test_an_unknown_argument_is_refused_with_the_nearest(text: str, name: str, h
 
 def test_what_a_base_image_declares_for_builds_on_it_is_known() -> None:
     assert declared_by(["ARG A", "arg B=1 C", "RUN ARG D", "ARG", "COPY <<E /x", ""]) == {"A", "B", "C"}
+
+
+@pytest.mark.parametrize(
+    ("text", "trigger", "may"),
+    [
+        ("ARG A\nFROM alpine\nRUN echo $T\n", "RUN true", False),
+        ("ARG T\nFROM alpine\n", "", True),
+        ("FROM alpine\nARG A=1 T\n", "", True),
+        ("FROM alpine\nONBUILD ARG T=1\n", "", True),
+        ("FROM alpine\nARG 'T'\n", "", True),
+        ("FROM alpine\nARG T$A\n", "", True),
+        ("FROM alpine\n", "ARG T", True),
+        ("FROM alpine\nARG t TT\n", "ARG X", False),
+    ],
+)
+def test_only_what_an_arg_declares_may_be_read(text: str, trigger: str, may: bool) -> None:
+    assert may_read(parse(text), "T", [trigger]) is may
