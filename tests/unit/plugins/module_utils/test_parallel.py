@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
-from types import FrameType
-from typing import Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.parallel import in_parallel
+
+from tests.support.interrupts import interrupting
 
 
 def test_the_results_are_in_the_order_of_the_items_and_so_many_are_under_way_at_a_time() -> None:
@@ -59,25 +57,12 @@ def test_an_interrupt_does_not_wait_for_what_is_under_way() -> None:
     class Interrupt(Exception):
         pass
 
-    def interrupted(number: int, frame: Optional[FrameType]) -> None:
-        raise Interrupt
-
-    under_way, released = threading.Barrier(3), threading.Event()
-
     def wait(item: int) -> None:
         under_way.wait(20)
         released.wait(60)
 
-    def interrupt() -> None:
-        under_way.wait(20)
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    before = signal.signal(signal.SIGUSR1, interrupted)
-    try:
-        threading.Thread(target=interrupt, daemon=True).start()
+    under_way = threading.Barrier(3)
+    with interrupting(Interrupt, under_way) as released:
         with pytest.raises(Interrupt):
             in_parallel(wait, range(8), at_once=2)
         assert not released.is_set()
-    finally:
-        released.set()
-        signal.signal(signal.SIGUSR1, before)

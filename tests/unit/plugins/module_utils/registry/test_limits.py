@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from types import FrameType
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled, RegistryError
@@ -26,6 +23,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.de
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.hosts import RegistryHosts
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.push import check_push
 
+from tests.support.interrupts import interrupting
 from tests.unit.registries import (
     OCI_CONFIG,
     OCI_INDEX,
@@ -219,34 +217,24 @@ def test_checks_of_many_uploads_are_open_together(client: Registry) -> None:
 def test_an_interrupt_ends_requests_whose_connections_are_not_kept() -> None:
     """As Ctrl-C does: the main thread leaves the block of the client while all wait for a body."""
 
-    def interrupted(number: int, frame: Optional[FrameType]) -> None:
-        raise Cancelled
-
-    under_way, released = threading.Barrier(5), threading.Event()
-
     def serve(connection: socket.socket) -> None:
         connection.recv(1 << 16)
         connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nx")
         under_way.wait(20)
         released.wait(60)
 
-    def interrupt() -> None:
-        under_way.wait(20)
-        os.kill(os.getpid(), signal.SIGUSR1)
-
-    before = signal.signal(signal.SIGUSR1, interrupted)
-    try:
-        with scripted(serve) as url, ThreadPoolExecutor(4) as pool:
-            hosts = RegistryHosts(mirrors=(url,))
-            tag = Reference.parse("app:1")
-            threading.Thread(target=interrupt, daemon=True).start()
-            asked: list[Future[object]] = []
-            with pytest.raises(Cancelled), Registry(hosts, Credentials(), retry_for=600) as client:  # noqa: PT012
-                asked += [pool.submit(read.manifest, client, tag) for _ in range(3)]
-                read.manifest(client, tag)
-            for future in asked:
-                with pytest.raises(Cancelled):
-                    future.result(20)
-    finally:
-        released.set()
-        signal.signal(signal.SIGUSR1, before)
+    under_way = threading.Barrier(5)
+    with (
+        interrupting(Cancelled, under_way) as released,
+        scripted(serve) as url,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        hosts = RegistryHosts(mirrors=(url,))
+        tag = Reference.parse("app:1")
+        asked: list[Future[object]] = []
+        with pytest.raises(Cancelled), Registry(hosts, Credentials(), retry_for=600) as client:  # noqa: PT012
+            asked += [pool.submit(read.manifest, client, tag) for _ in range(3)]
+            read.manifest(client, tag)
+        for future in asked:
+            with pytest.raises(Cancelled):
+                future.result(20)
