@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Optional, Union
 
@@ -28,6 +29,7 @@ from ..errors import BuilderError, Cancelled, EngineError, SourceError
 from ..listener import HidingListener, Listener
 from ..policy import PERMISSIVE, Policy
 from ..process import time_limit
+from ..registry.client import Registry
 from ..sources.dockerignore import find_ignore, read_ignore
 from ..sources.memory import remember
 from ..sources.snapshot import snapshot
@@ -74,14 +76,13 @@ def build_images(
     secrets = secrets_in((target, place.source if isinstance(place, InWorkspace) else None))
     listener = HidingListener(GuardedListener(listener), secrets)
     with hiding(secrets), ExitStack() as stack:
+        home = stack.enter_context(_home(place))
         tree: Optional[SourceTree] = None
         if isinstance(place, InWorkspace):
-            home = stack.enter_context(Workspace.open(place.workspace))
             tree = read_source(home)
-            input_ = _fetched(tree)
+            source = _fetched(tree)
         else:
-            home = stack.enter_context(Workspace.create())
-            input_ = _local(place)
+            source = _local(place)
         stack.enter_context(time_limit(options.limit, tree.seconds if tree else 0.0))
         ready_made = tree is not None and tree.image
         engine = _engine(options.builder, needed=not ready_made)
@@ -90,53 +91,96 @@ def build_images(
         pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL_REQUESTS))
         registry = stack.enter_context(access.registry(engine, options.retry_for))
         turns = stack.enter_context(Turns())
-        references = [reference for image in target.images for reference in image.references]
+        request = _Request(
+            target, options, place, home, listener, policy, access, engine, registry, pool, turns
+        )
+        results = request.push(plan_only) if ready_made else request.build(source, tree, plan_only)
+    hide((result.error for result in results if result.error), secrets)
+    return Report(tuple(results), source.revision)
+
+
+@contextmanager
+def _home(place: Union[InWorkspace, InFolder]) -> Iterator[Workspace]:
+    """The workspace of the request; one that was handed on is so again, unless the build is cancelled."""
+    if isinstance(place, InFolder):
+        with Workspace.create() as home:
+            yield home
+        return
+    with Workspace.open(place.workspace) as home:
         try:
-            if ready_made:
-                push = ImagePush(home, target.images, options, registry)
-                if not plan_only:
-                    turns.take(references, listener)
-                results = push.plan() if plan_only else push.carry_out(listener)
-            else:
-                listener.line("resolving base images")
-                assert engine is not None
-                plan = make_plan(input_, target.images, options, engine, registry, pool)
-                _check_any(plan)
-                if plan.pending and not plan_only and turns.take(references, listener):
-                    plan = make_plan(input_, target.images, options, engine, registry, pool)
-                    _check_any(plan)
-                if plan.pending and not plan_only:
-                    if isinstance(place, InWorkspace) and input_.known:
-                        tree = fetch_again(place.source, input_.revision, home, listener, policy)
-                        input_ = _fetched(tree)
-                    elif not input_.context.startswith(os.path.join(home.path, "")):
-                        input_ = _snapshot(input_, home)
-                if input_ is not plan.source and plan.holds_for(input_):
-                    plan = replace(plan, source=input_)
-                elif input_ is not plan.source:
-                    plan = make_plan(input_, target.images, options, engine, registry, pool)
-                    _check_any(plan)
-                if tree and tree.memory and not input_.known:
-                    remember(tree.memory, plan.known)
-                if plan_only:
-                    results = list(map(ImageResult.planned, plan.images))
-                else:
-                    folder = home.directory("build")
-                    with BuildxBaker(plan, options, access, registry, folder, listener) as baker:
-                        results = carry_out(plan.images, options, baker, listener)
+            yield home
         except BuilderError as error:
-            if isinstance(place, InWorkspace) and not isinstance(error, Cancelled):
+            if not isinstance(error, Cancelled):
                 home.hand_on()
             raise
-        if isinstance(place, InWorkspace):
-            home.hand_on()
-    hide((result.error for result in results if result.error), secrets)
-    return Report(tuple(results), input_.revision)
+        home.hand_on()
 
 
-def _check_any(plan: Plan) -> None:
-    """Raise the images' error where none of them can be built."""
-    refuse_if_none(unplannable(plan.images), len(plan.images))
+@dataclass(frozen=True)
+class _Request:
+    """What is asked for, and what is open while it is done."""
+
+    target: Target
+    options: Options
+    place: Union[InWorkspace, InFolder]
+    home: Workspace
+    listener: Listener
+    policy: Policy
+    access: Access
+    engine: Optional[Engine]
+    registry: Registry
+    pool: Executor
+    turns: Turns
+
+    def push(self, plan_only: bool) -> list[ImageResult]:
+        """Push the image that an archive holds."""
+        push = ImagePush(self.home, self.target.images, self.options, self.registry)
+        if plan_only:
+            return push.plan()
+        self._take_turn()
+        return push.carry_out(self.listener)
+
+    def build(self, source: BuildInput, tree: Optional[SourceTree], plan_only: bool) -> list[ImageResult]:
+        """Build the images of ``source``, which is in ``tree`` if it was fetched."""
+        self.listener.line("resolving base images")
+        plan = self._plan(source)
+        if plan.pending and not plan_only:
+            if self._take_turn():
+                plan = self._plan(source)
+            if plan.pending:
+                source, tree = self._kept(source, tree)
+        if source is not plan.source:
+            plan = replace(plan, source=source) if plan.holds_for(source) else self._plan(source)
+        if tree and tree.memory and not source.known:
+            remember(tree.memory, plan.known)
+        if plan_only:
+            return list(map(ImageResult.planned, plan.images))
+        folder = self.home.directory("build")
+        with BuildxBaker(plan, self.options, self.access, self.registry, folder, self.listener) as baker:
+            return carry_out(plan.images, self.options, baker, self.listener)
+
+    def _take_turn(self) -> bool:
+        """Wait for other builds of the same tags; whether a plan from before can be out of date."""
+        references = [reference for image in self.target.images for reference in image.references]
+        return self.turns.take(references, self.listener)
+
+    def _plan(self, source: BuildInput) -> Plan:
+        """The plan for ``source``; the images' error where none of them can be built."""
+        assert self.engine is not None
+        plan = make_plan(source, self.target.images, self.options, self.engine, self.registry, self.pool)
+        refuse_if_none(unplannable(plan.images), len(plan.images))
+        return plan
+
+    def _kept(
+        self, source: BuildInput, tree: Optional[SourceTree]
+    ) -> tuple[BuildInput, Optional[SourceTree]]:
+        """The same source where nobody changes it: fetched if it is not yet, a folder copied."""
+        if isinstance(self.place, InWorkspace) and source.known:
+            tree = fetch_again(self.place.source, source.revision, self.home, self.listener, self.policy)
+            source = _fetched(tree)
+        elif not source.context.startswith(os.path.join(self.home.path, "")):
+            source = _snapshot(source, self.home)
+        return source, tree
 
 
 def _engine(builder: Optional[str], *, needed: bool) -> Optional[Engine]:
