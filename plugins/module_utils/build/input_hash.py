@@ -18,30 +18,33 @@ if TYPE_CHECKING:  # Every command that prints anything takes ``INPUT_HASH`` fro
 #: The annotation of a pushed index (or of a single manifest) that holds the input hash.
 INPUT_HASH = "eu.sodalite.image-builder.input-hash"
 # Raised when equal inputs are hashed in another way, so that nothing is compared with an old hash.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Inputs:
     """All that decides what is in an image, and so whether it must be built again.
 
-    Of ``image`` count build arguments, target stage, labels and annotations; secrets do not, as in BuildKit's
+    Of ``image`` count build arguments, labels and annotations; secrets do not, as in BuildKit's
     cache. Of ``options`` count the attestations. ``context`` is the digest of what reaches the build (see
-    ``context_digest``), ``dockerfile`` the user's own text. ``bases`` are, for each, its stage, the
+    ``context_digest``), ``dockerfile`` the user's own text. ``target`` is the name of the target stage as
+    ``Resolution`` has it, however the document names it. ``bases`` are, for each, its stage, the
     platform of the image, and its digest for that platform alone, so that its other platforms can move
-    without a rebuild. ``other_images`` are the digests of what COPY --from and RUN --mount read, in the
-    order of ``Resolution.images``. ``builder`` is the buildx builder, empty for the engine's own.
+    without a rebuild. So are ``other_images``, which COPY --from and RUN --mount read, with the platform
+    of the image, in the order of ``Resolution.images``. ``builder`` is the buildx builder, empty for the
+    engine's own.
     ``source_date_epoch`` counts where the Dockerfile reads it (in Unix seconds), else it is ``None``.
 
-    Neither the clock nor the names of the image and its bases count.
+    Neither the clock, nor the names of the image and its bases, nor the order of its platforms count.
     """
 
     image: Image
     options: Options
     context: str
     dockerfile: str
+    target: Optional[str]
     bases: tuple[tuple[int, Platform, str], ...]
-    other_images: tuple[str, ...]
+    other_images: tuple[tuple[Platform, str], ...]
     platforms: tuple[Platform, ...]
     builder: str
     source_date_epoch: Optional[int] = None
@@ -53,11 +56,14 @@ class Inputs:
                 "version": _VERSION,
                 "context": [DIGEST_VERSION, self.context],
                 "dockerfile": self.dockerfile,
-                "bases": [[stage, str(platform), digest] for stage, platform, digest in self.bases],
-                "other_images": list(self.other_images),
+                "bases": sorted([stage, str(platform), digest] for stage, platform, digest in self.bases),
+                "other_images": [
+                    [str(platform), digest]
+                    for platform, digest in sorted(self.other_images, key=lambda image: str(image[0]))
+                ],
                 "platforms": sorted(map(str, self.platforms)),
                 "build_args": dict(self.image.build_args),
-                "target": self.image.target,
+                "target": self.target,
                 "labels": dict(self.image.labels),
                 "annotations": dict(self.image.annotations),
                 "builder": self.builder,

@@ -133,8 +133,12 @@ def make_plan(
             options=options,
             context=tree,
             dockerfile=text,
+            target=draft.resolutions[0].target_name,
             bases=tuple((base.stage, base.platform, _platform_digest(lookup, base)) for base in draft.bases),
-            other_images=tuple(other.digest for other in others),
+            other_images=tuple(
+                (other.platform, _digest_for(other.platform, manifest))
+                for other, manifest in zip(draft.others, others)
+            ),
             platforms=draft.platforms,
             builder=engine.builder,
             source_date_epoch=_epoch_read(dockerfile, draft.image, source),
@@ -307,10 +311,13 @@ def _manifest(lookup: _Lookup, reference: Reference, line: int) -> Manifest:
 
 def _platform_digest(lookup: _Lookup, base: Base) -> str:
     """The digest for one platform, so that a base's other platforms can move without a rebuild."""
-    manifest = lookup.manifest(base.reference)
-    platform = _fitting(manifest, base.stage_platform)
-    assert platform is not None
-    return manifest.platforms[platform]
+    return _digest_for(base.stage_platform, lookup.manifest(base.reference))
+
+
+def _digest_for(platform: Platform, manifest: Manifest) -> str:
+    """What BuildKit takes of an image for ``platform``, or all of it where that is for BuildKit to refuse."""
+    fitting = _fitting(manifest, platform)
+    return manifest.digest if fitting is None else manifest.platforms[fitting]
 
 
 def _fitting(manifest: Manifest, wanted: Platform) -> Optional[Platform]:

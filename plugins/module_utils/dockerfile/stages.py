@@ -121,7 +121,8 @@ def resolve(
     if dockerfile.fault and SYNTAX_ARGUMENT not in build_args:
         raise dockerfile.fault
     chosen = _find_target(dockerfile, target)
-    target_name = chosen.name or None if target else None
+    # All ways to ask for the last stage are one.
+    target_name = None if chosen is dockerfile.stages[-1] else chosen.name
     budget = Budget()
     variables = _variables(
         dockerfile, build_args, _predefined(dockerfile, platform, build_platform, target_name), budget

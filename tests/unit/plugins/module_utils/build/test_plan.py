@@ -60,14 +60,22 @@ def base(reference: Reference) -> Manifest:
 
 @dataclass
 class Registries:
-    """Hold every base image; of the images to build they hold ``pushed``, or answer with that error."""
+    """Hold every base image; of the images to build they hold ``pushed``, or answer with that error.
+
+    ``moved`` are the base images, by their short names, that are other ones now for that platform alone.
+    """
 
     pushed: Mapping[str, Union[Manifest, RegistryError]] = field(default_factory=dict)
     lacking: tuple[Platform, ...] = ()
+    moved: Mapping[str, Platform] = field(default_factory=dict)
 
     def manifest(self, reference: Reference, *, mirrors: bool = True) -> Manifest:
         if mirrors:
-            return base(reference)
+            held, platform = base(reference), self.moved.get(reference.familiar)
+            if platform is None:
+                return held
+            moved = {**held.platforms, platform: digest("moved")}
+            return replace(held, digest=digest("moved index"), platforms=moved)
         absent = RegistryError("manifest_unknown", f"{reference} is not there.", status=404)
         answer = self.pushed.get(str(reference), absent)
         if isinstance(answer, RegistryError):
@@ -125,17 +133,17 @@ PLAIN = image("localhost:5000/b:latest", target="build")
 
 
 def test_input_hashes_are_those_of_the_images_that_users_have_pushed(source: BuildInput) -> None:
-    # Those of version 1. With other ones, all that anybody has is built once more: then raise the version.
+    # Those of version 2. With other ones, all that anybody has is built once more: then raise the version.
     options = Options(provenance="min", sbom=True)
     found = planned(source, FULL, PLAIN, options=options).images
     assert [image.head.input_hash for image in found] == [
-        "sha256:6f2520ed4563e188490e9986c42dda359edef98710fe11687a6e6b3d321e62fc",
-        "sha256:0b7151453eb38d054ed9f90f2a1de6086743bfdfcd90544743fda362a429c4a9",
+        "sha256:ea12e69dd80e620e741b73c70fcd626db4966e7c1949aeb2d158703727bacdfa",
+        "sha256:eff3dfc52504cebab7c35609291b9f66bdc8845469434965faec7243cd6698d2",
     ]
     found = planned(source, FULL, PLAIN, options=options, engine=replace(ENGINE, builder="mine")).images
     assert [image.head.input_hash for image in found] == [
-        "sha256:bc274548d38a0e55ba74cccb0e1e0070f4795d5c41bdc920aac74272ef0d1b55",
-        "sha256:80ade609aea408389de4e0c32151aefdd51132c2d23530535711027f78af2a56",
+        "sha256:7f793a0c405a921e41ddf62c0e0728d326b83de5c8a818904f92685873a9fad1",
+        "sha256:f4ce69c4b9f504375dcbf059862b1ccca1b805d11efe7873acc9e338996c81b4",
     ]
 
 
@@ -151,6 +159,33 @@ def test_the_sources_time_counts_only_where_the_dockerfile_reads_it(source: Buil
         dockerfile.write("ARG SOURCE_DATE_EPOCH\n")
     assert differ(PLAIN)
     assert not differ(replace(PLAIN, build_args={"SOURCE_DATE_EPOCH": "1"}))
+
+
+def hashed(source: BuildInput, registries: Optional[Registries] = None, **values: Any) -> str:
+    """The input hash of an image with these ``values``."""
+    (made,) = planned(source, image("localhost:5000/a", **values), registries=registries).images
+    return made.head.input_hash
+
+
+def test_how_platforms_and_the_target_are_written_does_not_count(source: BuildInput) -> None:
+    both = hashed(source, platforms=(AMD64, ARM64))
+    assert hashed(source, platforms=(ARM64, AMD64)) == both
+    assert hashed(source, platforms=(ARM64,)) != hashed(source, platforms=(AMD64,)) != both
+    last = hashed(source)
+    assert {hashed(source, target=name) for name in ("final", "FINAL", "1", "01")} == {last}
+    first = hashed(source, target="build")
+    assert first != last
+    assert {hashed(source, target=name) for name in ("Build", "0")} == {first}
+
+
+@pytest.mark.parametrize("name", ["alpine:3.20", "busybox:1"])
+def test_an_image_that_is_read_counts_for_the_platforms_that_are_built(source: BuildInput, name: str) -> None:
+    moved = Registries(moved={name: ARM64})
+    assert hashed(source, moved, platforms=(AMD64,)) == hashed(source, platforms=(AMD64,))
+    for platforms in ((ARM64,), (AMD64, ARM64)):
+        assert hashed(source, moved, platforms=platforms) != hashed(source, platforms=platforms)
+    pins = planned(source, PLAIN, image("localhost:5000/a"), registries=moved).pending[1].recipe.injection
+    assert digest("moved index") in pins.text + str(pins.contexts)
 
 
 def pushed(source: BuildInput, wanted: Image, **values: Any) -> Manifest:

@@ -194,10 +194,11 @@ def test_the_foundation_is_where_the_target_goes_back_to() -> None:
     ("target", "name", "index"),
     [(None, None, 2), ("", None, 2), ("b", "b", 1), ("B", "b", 1), ("1", "b", 1), ("2", None, 2)],
 )
+@pytest.mark.parametrize("last", ["FROM z", "FROM z AS last"])
 def test_a_target_is_a_name_or_an_index_and_buildkit_gets_the_name(
-    target: Optional[str], name: Optional[str], index: int
+    target: Optional[str], name: Optional[str], index: int, last: str
 ) -> None:
-    resolution = resolved("FROM x\nFROM y AS b\nFROM z", target=target)
+    resolution = resolved(f"FROM x\nFROM y AS b\n{last}", target=target)
     assert (resolution.target_name, resolution.target.stage.index) == (name, index)
 
 
