@@ -8,10 +8,11 @@ what to do) and what a program needs (a code, the phase, the place).
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, TypeVar
 
-from .text import printable_data, printable_lines
+from .text import excerpt, numbered, printable_data, printable_lines
 
 _Error = TypeVar("_Error", bound="BuilderError")
 
@@ -37,9 +38,12 @@ class BuilderError(Exception):
     ``parameters``, ``fetch``, ``plan``, ``build``, ``report``, ``engine`` and ``machine``.
     ``image``, ``platform``, ``file`` and ``line`` are those of its ``place``, where they are known.
     ``retryable`` says whether the same request can succeed later without a change.
+    ``excerpt`` are the lines of the file around ``line``, the first of which is ``excerpt_first``.
     """
 
     phase = "build"
+    excerpt: tuple[str, ...] = ()
+    excerpt_first = 0
 
     def __init__(
         self,
@@ -70,6 +74,11 @@ class BuilderError(Exception):
         vars(other).update(vars(self))
         return other
 
+    def show(self, text: str) -> None:
+        """Tell of the lines around ``line`` what they are. ``text`` is that of the whole file."""
+        if self.line is not None:
+            self.excerpt_first, self.excerpt = excerpt(text, self.line)
+
     def change_texts(self, change: Callable[[str], str]) -> None:
         """Put ``change`` of them in the place of all texts that tell what happened and what to do."""
         for name, value in vars(self).items():
@@ -78,10 +87,14 @@ class BuilderError(Exception):
             if isinstance(value, str):
                 setattr(self, name, change(value))
             elif isinstance(value, (list, tuple)):
-                setattr(self, name, type(value)(change(x) if isinstance(x, str) else x for x in value))
+                setattr(self, name, type(value)(_changed(x, change) for x in value))
         self.args = (self.message,)
 
     def __str__(self) -> str:
+        return "\n".join([self.sentence(), *self.details()])
+
+    def sentence(self) -> str:
+        """Where, what happened and what to do, without the ``details``."""
         place = ", ".join(
             part
             for part in (
@@ -92,8 +105,15 @@ class BuilderError(Exception):
             if part
         )
         text = f"{place}: {self._said()}" if place else self._said()
-        text = f"{text} {self.hint}" if self.hint else text
-        return printable_lines(text)
+        return printable_lines(f"{text} {self.hint}" if self.hint else text)
+
+    def details(self) -> list[str]:
+        """Lines that show what the sentence tells of, fit to be read."""
+        return [f"  {line}" for line in self.shown_lines()]
+
+    def shown_lines(self) -> list[str]:
+        """The excerpt, its lines numbered and that of the error marked."""
+        return numbered(self.excerpt, self.excerpt_first, self.line or 0)
 
     def _said(self) -> str:
         return self.message
@@ -119,6 +139,7 @@ class BuilderError(Exception):
             "platform": self.platform,
             "file": self.file,
             "line": self.line,
+            "excerpt": self.shown_lines(),
             "retryable": self.retryable,
         }
         return {name: printable_data(value) for name, value in fields.items()}
@@ -195,13 +216,57 @@ class BuildError(BuilderError):
     phase = "build"
     output: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
+    def details(self) -> list[str]:
+        """The excerpt, and what the step printed."""
         if not self.output:
-            return super().__str__()
-        return super().__str__() + printable_lines("\nIts last output was:\n  " + "\n  ".join(self.output))
+            return super().details()
+        printed = printable_lines("\n".join(self.output)).split("\n")
+        return [*super().details(), "Its last output was:", *(f"  {line}" for line in printed)]
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "output": printable_data(self.output)}
+
+
+class ImagesFailed(BuildError):
+    """``count`` images failed. Each of ``parts`` is the error of those that failed alike."""
+
+    def __init__(self, count: int, parts: tuple[BuilderError, ...]) -> None:
+        self._begin = f"{count} images failed."
+        told = (f"({number}) {part.sentence().rstrip('.')}." for number, part in enumerate(parts, 1))
+        retryable = all(part.retryable for part in parts)
+        super().__init__("images_failed", " ".join((self._begin, *told)), retryable=retryable)
+        self.parts = parts
+
+    def __str__(self) -> str:
+        if len(self.parts) == 1:
+            return "\n".join([f"{self._begin[:-1]}: {self.parts[0].sentence()}", *self.parts[0].details()])
+        told = [self._begin]
+        shown: list[list[str]] = []
+        for number, part in enumerate(self.parts, 1):
+            excerpt, details = part.shown_lines(), part.details()
+            # Lines of the Dockerfile that several failures are about are shown once.
+            told += [f"({number}) {part.sentence()}", *details[len(excerpt) if excerpt in shown else 0 :]]
+            shown.append(excerpt)
+        return "\n".join(told)
+
+    def to_dict(self) -> dict[str, Any]:
+        outputs = [part.output if isinstance(part, BuildError) else () for part in self.parts]
+        return {
+            **super().to_dict(),
+            "excerpt": self._by_number([part.shown_lines() for part in self.parts]),
+            "output": printable_data(self._by_number(outputs)),
+        }
+
+    def _by_number(self, lists: Sequence[Sequence[str]]) -> list[str]:
+        if len(lists) == 1:
+            return list(lists[0])
+        return [f"({number}) {line}" for number, lines in enumerate(lists, 1) for line in lines]
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, BuilderError):
+        value.change_texts(change)
+    return change(value) if isinstance(value, str) else value
 
 
 def from_os_error(error: OSError, phase: str = BuilderError.phase) -> BuilderError:

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Source: ECMA-48, "control sequence": colours, and moves of the cursor.
 _CONTROL_SEQUENCE = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]")
+
+# Lines of an excerpt before and after the one that it is about, and characters of each that are shown.
+_AROUND = 2
+_LONGEST_SHOWN = 160
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -37,6 +41,27 @@ def printable_data(content: Any) -> Any:
     if isinstance(content, (list, tuple)):
         return [printable_data(entry) for entry in content]
     return content
+
+
+def excerpt(text: str, line: int) -> tuple[int, tuple[str, ...]]:
+    """The number of the first and the lines themselves around ``line`` of ``text``, as they stand there."""
+    lines = text.removesuffix("\n").split("\n")
+    first = max(line - _AROUND, 1)
+    return first, tuple(lines[first - 1 : line + _AROUND])
+
+
+def numbered(lines: Sequence[str], first: int, marked: int) -> list[str]:
+    """``lines`` fit to be read, with numbers from ``first`` on, and a mark at the number ``marked``.
+
+    What is too long to be looked at is cut off.
+    """
+    width = len(str(first + len(lines) - 1))
+    shown = []
+    for number, line in enumerate(lines, first):
+        line = printable(line.rstrip().expandtabs(4))
+        line = line if len(line) <= _LONGEST_SHOWN else line[: _LONGEST_SHOWN - 1] + "…"
+        shown.append(f"{'>' if number == marked else ' '} {number:{width}} | {line}".rstrip())
+    return shown
 
 
 def without_colours(text: str) -> str:

@@ -269,6 +269,7 @@ images:
 error:
   description:
     - The error for programs, with code, phase, message, hint, image, platform, file, line and retryable.
+    - C(excerpt) is a list of the lines around that line, C(output) one of what a failed step printed last.
   returned: failure
   type: dict
 """

@@ -118,10 +118,15 @@ def test_a_failed_variant_is_named_with_its_line_and_the_other_one_is_pushed(
     assert f"error: image {local_registry.address}/{name}:python, platform linux/" in outcome.stderr
     assert "Dockerfile line 3" in outcome.stderr
     assert outcome.stderr.count("error: ") == 1
+    excerpt = ["  1 | FROM alpine:3.18", "  2 | ARG FAIL=no", "> 3 | RUN [ $FAIL = no ] # of the user"]
+    shown = "".join(f"  {line}\n" for line in excerpt)
+    assert outcome.output.count(shown) == 1, "the user's own lines, once"
+    assert f"\n{name}:python failed: linux/amd64, Dockerfile line 3: exit code: 1\n" in outcome.stdout
 
     result = run_json(machine, "build", inputs, status=1)
     assert [image["state"] for image in result["images"]] == ["unchanged", "failed"]
     assert (result["error"]["code"], result["error"]["line"]) == ("step_failed", 3)
+    assert result["error"]["excerpt"] == excerpt
 
 
 def test_wrong_input_is_refused_before_anything_is_fetched(machine: Machine, wanted: dict[str, Any]) -> None:

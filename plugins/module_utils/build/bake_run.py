@@ -56,6 +56,7 @@ class BuildxBaker:
         listener: Listener,
     ) -> None:
         self._source = plan.source
+        self._dockerfile = plan.known.dockerfile
         self._engine = plan.engine
         self._planned = {image.head.name: image for image in plan.pending}
         self._options = options
@@ -147,6 +148,8 @@ class BuildxBaker:
 
     def _explained(self, outcome: Outcome, names: dict[str, str], hidden: list[Secret]) -> BuildError:
         error = build_failure(outcome, names, self._source.dockerfile_name)
+        # BuildKit was given a copy with other words, of which the lines are the same.
+        error.show(self._dockerfile)
         error.change_texts(lambda text: redact(text, hidden))
         return error
 

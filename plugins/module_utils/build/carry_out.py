@@ -208,7 +208,9 @@ class _Building:
             results = [self._stopped(image, None if error.image else error) for image in again]
         else:
             self._listener.line(
-                f"failed: {error}" if error.image else "the build failed; building each image by itself"
+                f"failed: {error.sentence()}"
+                if error.image
+                else "the build failed; building each image by itself"
             )
             # What has been waited for already is not waited for once more.
             left = patience if error.code in _TEMPORARY else None
@@ -245,14 +247,16 @@ class _Building:
             except BuildError as error:
                 if error.code != "step_lost":
                     raise
-                self._listener.line(f"trying again without the cache: {error}")
+                self._listener.line(f"trying again without the cache: {error.sentence()}")
             return self._once(name, images, step, cache=False)
 
         return patiently(
             bake,
             BuildError,
             lambda error: patience.pause() if error.code in _TEMPORARY else None,
-            tell=lambda error, seconds: self._listener.line(f"trying again in {seconds:.0f} s: {error}"),
+            tell=lambda error, seconds: self._listener.line(
+                f"trying again in {seconds:.0f} s: {error.sentence()}"
+            ),
             wait=self._wait,
         )
 

@@ -222,7 +222,7 @@ class _Lookup:
 
 @contextmanager
 def _located(source: BuildInput, image: Optional[Image] = None) -> Iterator[None]:
-    """Adds the image and the Dockerfile's name to the errors of the block."""
+    """Adds the image, and the Dockerfile's name and lines, to the errors of the block."""
     try:
         yield
     except BuilderError as error:
@@ -230,6 +230,7 @@ def _located(source: BuildInput, image: Optional[Image] = None) -> Iterator[None
             error.image = image.name
         if error.line is not None and error.file is None:
             error.file = source.dockerfile_name
+            error.show(source.read_dockerfile())
         raise
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ STATES = {
 }
 #: How much of a digest people compare.
 SHORT_DIGEST = 12
+# The command itself, which can be long, stands in the excerpt of the Dockerfile.
+_STEP_ENDED = re.compile(r'\Aprocess ".*" did not complete successfully: ')
 
 
 def describe_image(image: Mapping[str, Any]) -> list[str]:
@@ -30,6 +33,17 @@ def describe_image(image: Mapping[str, Any]) -> list[str]:
         *([f"  for {', '.join(platforms)}"] if platforms else []),
         *_aligned([_base(base, platforms) for base in _by_platform(image["bases"])]),
     ]
+
+
+def why_failed(image: Mapping[str, Any]) -> str:
+    """Why an image of a result failed, in a few words; empty where it did not."""
+    error = image["error"]
+    if error is None:
+        return ""
+    line = f"line {error['line']}" if error["line"] else ""
+    place = ", ".join(filter(None, (error["platform"], error["file"] and f"{error['file']} {line}".rstrip())))
+    said = _STEP_ENDED.sub("", " ".join(error["message"].split())).rstrip(".")
+    return f"{place}: {said}" if place else said
 
 
 def short(digest: str) -> str:

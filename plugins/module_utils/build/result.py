@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from ..errors import BuilderError, BuildError
+from ..errors import BuilderError, ImagesFailed
 from ..oci.manifest import Manifest
 from ..text import printable_data
 from .planned import Head, State, Unplannable, WithHead
@@ -106,21 +106,9 @@ def failed_together(errors: Sequence[BuilderError]) -> BuilderError:
     alike: dict[tuple[object, ...], list[BuilderError]] = {}
     for error in errors:
         alike.setdefault((error.code, error.message, error.hint, error.file, error.line), []).append(error)
-    texts: list[str] = []
-    outputs: list[tuple[str, ...]] = []
+    parts: list[BuilderError] = []
     for same in alike.values():
         told = same[0].copy()
         told.image = ", ".join(dict.fromkeys(error.image for error in same if error.image)) or None
-        texts.append(BuilderError.__str__(told))
-        outputs.append(told.output if isinstance(told, BuildError) else ())
-    together = BuildError(
-        "images_failed",
-        f"{len(errors)} images failed. "
-        + " ".join(f"({n}) {text.rstrip('.')}." for n, text in enumerate(texts, 1)),
-        retryable=all(error.retryable for error in errors),
-    )
-    if len(outputs) == 1:
-        together.output = outputs[0]
-    else:
-        together.output = tuple(f"({n}) {line}" for n, output in enumerate(outputs, 1) for line in output)
-    return together
+        parts.append(told)
+    return ImagesFailed(len(errors), tuple(parts))

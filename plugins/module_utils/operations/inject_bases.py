@@ -32,16 +32,22 @@ def inject_bases(
         raise DockerfileError(
             "no_dockerfile", f"{path} cannot be read: {error.strerror}.", hint="Check path."
         ) from None
-    dockerfile = parse(text)
-    resolutions = resolve_all(
-        dockerfile,
-        image.platforms or (native,),
-        build_args=image.build_args,
-        build_platform=native,
-        target=image.target,
-    )
-    found = bases(dockerfile, resolutions, image.base)
-    injection = _injection(dockerfile, resolutions, found)
+    try:
+        dockerfile = parse(text)
+        resolutions = resolve_all(
+            dockerfile,
+            image.platforms or (native,),
+            build_args=image.build_args,
+            build_platform=native,
+            target=image.target,
+        )
+        found = bases(dockerfile, resolutions, image.base)
+        injection = _injection(dockerfile, resolutions, found)
+    except DockerfileError as error:
+        if error.line is not None:
+            error.file = error.file or path
+            error.show(text)
+        raise
     changed = dest is not None and _write(dest, injection.text, only_ask)
     return {
         "changed": changed,

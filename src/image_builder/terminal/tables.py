@@ -12,6 +12,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan_
     STATES,
     describe_image,
     short,
+    why_failed,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
 from ansible_collections.sodalite.image_builder.plugins.module_utils.text import (
@@ -20,6 +21,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.text import
 )
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -51,14 +53,20 @@ class Steps:
 
 
 def print_text(console: Console, text: Text) -> None:
-    """Print ``text`` broken between words on a terminal, and as one line for a program."""
-    console.print(text, soft_wrap=not console.is_terminal)
+    """Print ``text`` broken between words on a terminal, each line below its begin, else as it is."""
+    if not console.is_terminal:
+        console.print(text, soft_wrap=True)
+        return
+    for line in text.split("\n", allow_blank=True):
+        indent = len(line.plain) - len(line.plain.lstrip(" "))
+        console.print(Padding(line[indent:], (0, 0, 0, indent)))
 
 
 def show_images(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
-    """Print a table of a result's images (see the module ``images``), and each one's reference by digest.
+    """Print a table of a result's images (see the module ``images``), with why some failed.
 
-    Where a table would be wider than the terminal, the images stand below one another.
+    Below stands each one's reference by digest. Where a table would be wider than the terminal, the images
+    stand below one another.
     """
     images = printable_data(images)
     rows = [_cells(image) for image in images]
@@ -78,6 +86,10 @@ def show_images(console: Console, images: Sequence[Mapping[str, Any]]) -> None:
             name, tag, *rest = row
             console.print(Text.assemble((f"{name}:{tag}", "bold")), soft_wrap=True)
             console.print(_aligned(zip(_HEADINGS[2:], rest, strict=True)), soft_wrap=True)
+    for image in images:
+        if reason := why_failed(image):
+            line = Text.assemble((f"{image['image']}:{image['tag']}", "bold"), " failed: ", reason)
+            console.print(line, no_wrap=True, overflow="ellipsis", crop=console.is_terminal)
     console.print()
     for image in images:
         if image["digest"]:

@@ -21,6 +21,7 @@ def image(**changes: Any) -> dict[str, Any]:
         "bases": [{"reference": "alpine:3.18"}, {"reference": "docker.io/library/alpine:3.18"}],
         "state": "success",
         "seconds": 12.34,
+        "error": None,
     } | changes
 
 
@@ -104,3 +105,19 @@ def test_a_plan_without_base_images_is_no_more_than_its_state() -> None:
         "registry.example.org/app:1: unchanged, it is there",
         "  for linux/amd64, linux/arm64",
     ]
+
+
+def test_why_an_image_failed_is_one_short_line_below_the_table() -> None:
+    command = "echo a command that is a good deal longer than a line of the terminal && false"
+    error = {
+        "message": f'process "/bin/sh -c {command}" did not complete successfully: exit code: 7.',
+        "platform": "linux/arm64",
+        "file": "docker/Dockerfile",
+        "line": 12,
+    }
+    failed = image(digest="", state="failed", error=error)
+    vanished = {**error, "message": "something\nelse " * 20, "file": None, "line": None}
+    lines = printed(image(), failed, image(tag="3", state="failed", error=vanished), width=80).splitlines()
+    assert "team/app:1.2 failed: linux/arm64, docker/Dockerfile line 12: exit code: 7" in lines
+    (cut,) = (line for line in lines if line.startswith("team/app:3 failed: "))
+    assert cut.startswith("team/app:3 failed: linux/arm64: something else something")

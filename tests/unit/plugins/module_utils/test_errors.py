@@ -17,6 +17,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.errors impo
     SourceError,
     from_os_error,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret, redact
 
 
 def test_an_error_reads_as_place_what_happened_and_what_to_do() -> None:
@@ -55,8 +56,48 @@ def test_programs_get_every_field() -> None:
         "platform": None,
         "file": None,
         "line": None,
+        "excerpt": [],
         "retryable": True,
     }
+
+
+def test_an_error_shows_the_lines_around_its_own_with_that_one_marked() -> None:
+    error = DockerfileError("c", "x.", place=Place(file="Dockerfile", line=9))
+    error.show("\n".join(f"RUN {n}" for n in range(1, 12)))
+    assert str(error).splitlines()[1:] == [
+        "     7 | RUN 7",
+        "     8 | RUN 8",
+        "  >  9 | RUN 9",
+        "    10 | RUN 10",
+        "    11 | RUN 11",
+    ]
+    assert error.to_dict()["excerpt"] == [line[2:] for line in str(error).splitlines()[1:]]
+    assert error.sentence() == "Dockerfile line 9: x."
+
+
+@pytest.mark.parametrize("line", [None, 99])
+def test_an_error_of_no_line_of_the_file_shows_none(line: int | None) -> None:
+    error = DockerfileError("c", "x.", place=Place(line=line))
+    error.show("FROM a\nRUN b\n")
+    assert error.to_dict()["excerpt"] == []
+
+
+def test_the_lines_shown_steer_no_terminal_and_are_no_longer_than_can_be_read() -> None:
+    error = DockerfileError("c", "x.", place=Place(line=2))
+    error.show("FROM a\r\nRUN \x1b]0;title\x07\t\u202eb\nRUN " + 1000 * "c")
+    first, second, third = error.to_dict()["excerpt"]
+    assert first == "  1 | FROM a"
+    assert second.startswith(r"> 2 | RUN \x1b]0;title\x07 ")
+    assert second.endswith(r" \u202eb")
+    assert third.endswith("c…")
+    assert len(third) < 200
+
+
+def test_the_lines_shown_tell_no_secret_of_several_lines() -> None:
+    error = DockerfileError("c", "x.", place=Place(line=1))
+    error.show("RUN 'one two\nx1\n'")
+    error.change_texts(lambda text: redact(text, [Secret("one two\nx1\n")]))
+    assert [line[6:] for line in error.to_dict()["excerpt"]] == ["RUN 'one two", "********", "'"]
 
 
 @pytest.mark.parametrize(

@@ -48,13 +48,17 @@ STEP = {
 
 @contextmanager
 def baker(
-    folder: Path, script: str, listener: Listener, **image: object
+    folder: Path,
+    script: str,
+    listener: Listener,
+    dockerfile: str = "FROM scratch\nCOPY . /\n",
+    **image: object,
 ) -> Iterator[tuple[BuildxBaker, list[Head]]]:
     """A baker whose buildx is ``script``, and the one image to bake; bakes only build."""
     context, own, buildx = folder / "context", folder / "own", folder / "buildx"
     for made in (context, own):
         made.mkdir()
-    (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n", encoding="utf-8")
+    (context / "Dockerfile").write_text(dockerfile, encoding="utf-8")
     buildx.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     buildx.chmod(0o755)
     engine = Engine(Endpoint("unix:///nowhere"), str(buildx), "", {}, Platform.parse("linux/amd64"))
@@ -95,6 +99,22 @@ def test_secrets_are_hidden_in_steps_and_in_the_error(tmp_path: Path) -> None:
     assert "hunter2" not in str(raised.value)
     assert "********" in raised.value.message
     assert told == ["[localhost:1/a:latest 1/1] COPY ******** /"]
+
+
+def test_the_lines_of_a_failed_step_are_those_of_the_user_without_secrets(tmp_path: Path) -> None:
+    dockerfile = "FROM scratch\n\nCOPY hunter2 /\n"
+    script = "printf 'Dockerfile:3\\nERROR: no\\n' >&2; exit 1"
+    hidden = {"password": Secret("hunter2")}
+    with (
+        baker(tmp_path, script, SILENT, dockerfile, secrets=hidden) as (made, images),
+        pytest.raises(BuildError) as raised,
+    ):
+        made.bake("all", images, Step.BUILD)
+    assert raised.value.to_dict()["excerpt"] == [
+        "  1 | FROM scratch",
+        "  2 |",
+        "> 3 | COPY ******** /",
+    ]
 
 
 @pytest.mark.parametrize(("cache", "option"), [(True, False), (False, True)])

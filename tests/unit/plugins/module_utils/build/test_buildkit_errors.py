@@ -340,8 +340,39 @@ def test_images_that_fail_alike_are_told_in_one_sentence_and_their_output_once()
     two.image = "team/app:2"
     both = failed_together([one, two])
     assert both.message == "2 images failed. (1) image team/app:1, team/app:2, platform linux/arm64: x."
+    assert str(both).splitlines() == [
+        "2 images failed: image team/app:1, team/app:2, platform linux/arm64: x.",
+        "Its last output was:",
+        "  a",
+        "  b",
+    ]
     assert both.to_dict()["output"] == ["a", "b"]
     assert failed_together([one, two, other]).to_dict()["output"] == ["(1) a", "(1) b", "(2) c"]
+
+
+def test_lines_that_several_failures_are_about_are_shown_once() -> None:
+    one, two, other = (failure(text, log=(text,), place="Dockerfile:1") for text in "xyz")
+    for error in (one, two):
+        error.show("RUN secret")
+    other.show("RUN other")
+    both = failed_together([one, two, other])
+    both.change_texts(lambda text: text.replace("secret", "***"))
+    place = "image team/app:1, platform linux/arm64, docker/Dockerfile line 1"
+    assert str(both).splitlines() == [
+        "3 images failed.",
+        f"(1) {place}: x.",
+        "  > 1 | RUN ***",
+        "Its last output was:",
+        "  x",
+        f"(2) {place}: y.",
+        "Its last output was:",
+        "  y",
+        f"(3) {place}: z.",
+        "  > 1 | RUN other",
+        "Its last output was:",
+        "  z",
+    ]
+    assert both.to_dict()["excerpt"] == ["(1) > 1 | RUN ***", "(2) > 1 | RUN ***", "(3) > 1 | RUN other"]
 
 
 def test_trying_again_helps_only_if_it_helps_all() -> None:

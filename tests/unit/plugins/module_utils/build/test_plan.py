@@ -17,7 +17,11 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan 
     Plan,
     make_plan,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.planned import Head, Unplannable
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.planned import (
+    Head,
+    Unplannable,
+    unplannable,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.unchanged import (
     compare,
     stored_otherwise,
@@ -33,7 +37,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.referen
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.client import Registry
 
-AMD64, ARM64 = Platform.parse("linux/amd64"), Platform.parse("linux/arm64")
+AMD64, ARM64, S390X = map(Platform.parse, ("linux/amd64", "linux/arm64", "linux/s390x"))
 ENGINE = Engine(Endpoint("unix:///nowhere"), "/no/buildx", "", {"ServerVersion": "28.5.2"}, AMD64)
 DOCKERFILE = """\
 ARG V=3
@@ -241,6 +245,20 @@ def test_an_image_that_the_registry_does_not_tell_of_fails_by_itself(source: Bui
     assert (first.error.code, first.error.image) == ("registry_failed", FULL.name)
     assert (first.head.state, first.head.platforms) == ("failed", ())
     assert plan.pending == (second,)
+
+
+def test_what_the_plan_finds_wrong_on_a_line_shows_the_lines_around_it(source: BuildInput) -> None:
+    (error,) = unplannable(planned(source, image("localhost:5000/a:1", base={"build": "a b"})).images)
+    assert error.to_dict()["excerpt"] == []
+    (error,) = unplannable(planned(source, image("localhost:5000/a:1", platforms=(S390X,))).images)
+    assert (error.code, error.line) == ("base_lacks_platform", 5)
+    assert error.to_dict()["excerpt"] == [
+        "  3 | ARG WHAT",
+        "  4 | RUN make $WHAT",
+        "> 5 | FROM alpine:3.20 AS final",
+        "  6 | # ünder",
+        "  7 | COPY --from=build /x /x",
+    ]
 
 
 def test_an_image_of_an_archive_is_unchanged_where_its_own_digest_stands_under_each_name() -> None:
