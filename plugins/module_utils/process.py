@@ -9,9 +9,10 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from .errors import BuilderError, Cancelled
 from .orphans import Watchman
@@ -20,13 +21,32 @@ from .output import Kept, chunks, lines
 #: The most bytes that a program may print for this one to read.
 MOST_OUTPUT = 512 * 1024 * 1024
 
+_T = TypeVar("_T")
+
 _GRACE_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
 
+
+class _Scope:
+    """What is ended together: the programs that are being run, and whoever waits for ``stop``."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.running: set[subprocess.Popen[Any]] = set()
+
+    def end(self) -> None:
+        """Ask all of it to end."""
+        self.stop.set()
+        for program in list(self.running):
+            with suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGTERM)
+
+
 # Signals reach the main thread only, so what other threads run is ended through these. Each block of
-# ``cancellable`` leaves a new event behind.
-_stop = threading.Event()
-_running: set[subprocess.Popen[Any]] = set()
+# ``cancellable`` leaves a new one behind; threads of ``side_by_side`` have one of their own.
+_scope = _Scope()
+_sides: set[_Scope] = set()
+_here = threading.local()
 # What signals would have raised in the main thread while it starts a program (see ``undisturbed``).
 _late: Optional[list[Cancelled]] = None
 
@@ -85,7 +105,8 @@ class Child:
         self.program: subprocess.Popen[bytes] = subprocess.Popen(
             list(argv), start_new_session=True, **{**pipes, **settings}
         )
-        _running.add(self.program)
+        self._scope = _current()
+        self._scope.running.add(self.program)
         self._watchman = Watchman(self.program.pid)
 
     def end(self, grace: Optional[float] = None) -> None:
@@ -97,7 +118,7 @@ class Child:
             if self.program.poll() is None:
                 _end_group(self.program, grace)
         finally:
-            _running.discard(self.program)
+            self._scope.running.discard(self.program)
             self._watchman.dismiss()
 
 
@@ -108,7 +129,7 @@ def _attended(
     timeout: Optional[float],
 ) -> Result:
     """What ``child`` leaves when it has ended by itself; see ``run``."""
-    stop = _stop
+    stop = _current().stop
     program = child.program
     input_, output, messages = program.stdin, program.stdout, program.stderr
     assert input_ is not None
@@ -178,8 +199,41 @@ def pause(seconds: float) -> None:
     if threading.current_thread() is threading.main_thread():
         # The signal's handler raises here. It also sets the event, which must not be waited for meanwhile.
         time.sleep(seconds)
-    elif _stop.wait(seconds):
+    elif _current().stop.wait(seconds):
         raise Cancelled()
+
+
+def side_by_side(calls: Sequence[Callable[[], _T]]) -> list[_T]:
+    """What ``calls`` give, in their order: each in a thread of its own, all at the same time.
+
+    The first error that one of them raises, or that is raised here meanwhile, ends the others: what they
+    ``run`` and their pauses raise ``Cancelled`` there. It is raised here once all have ended.
+    """
+    scope = _Scope()
+    if _current().stop.is_set():
+        scope.stop.set()
+
+    def inside(call: Callable[[], _T]) -> _T:
+        _here.scope = scope
+        return call()
+
+    with ThreadPoolExecutor(max(1, len(calls))) as pool:
+        _sides.add(scope)
+        try:
+            futures = [pool.submit(inside, call) for call in calls]
+            ended = wait(futures, return_when=FIRST_EXCEPTION).done
+            # In this order; what the end of the others raises is none of these yet.
+            failed = [future for future in futures if future in ended and future.exception()]
+        finally:
+            scope.end()
+            _sides.discard(scope)
+    return [future.result() for future in failed or futures]
+
+
+def _current() -> _Scope:
+    """The scope of this thread."""
+    scope: _Scope = getattr(_here, "scope", _scope)
+    return scope
 
 
 class Filter:
@@ -243,7 +297,7 @@ def started(argv: Sequence[str], *, env: Mapping[str, str], cwd: str) -> Iterato
     ``FileNotFoundError`` where the program does not exist, and ``Cancelled`` as ``run`` does.
     """
     child: Optional[Child] = None
-    stop = _stop
+    stop = _current().stop
     try:
         with undisturbed():
             child = Child(argv, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL)
@@ -302,11 +356,11 @@ def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
     ``Cancelled`` is raised once in the main thread, so that ``finally`` blocks clean up
     undisturbed; later signals are ignored until the end of the block.
     """
-    global _stop
+    global _scope
     finished = threading.Event()
 
     def handle(number: int, frame: object) -> None:
-        if not _stop.is_set():
+        if not _scope.stop.is_set():
             _end_all(Cancelled())
 
     def watch() -> None:
@@ -329,7 +383,7 @@ def cancellable(watched: Sequence[int] = ()) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         # What still runs in other threads keeps the old one.
-        _stop = threading.Event()
+        _scope = _Scope()
 
 
 @contextmanager
@@ -344,7 +398,7 @@ def time_limit(seconds: Optional[float], spent: float = 0.0) -> Iterator[None]:
         return
 
     def handle(number: int, frame: object) -> None:
-        if not _stop.is_set():
+        if not _scope.stop.is_set():
             what = f"The time limit of {seconds:g} seconds is over."
             _end_all(Cancelled(what, "timeout", "Raise options.timeout."))
 
@@ -359,10 +413,8 @@ def time_limit(seconds: Optional[float], spent: float = 0.0) -> Iterator[None]:
 
 def _end_all(error: Cancelled) -> None:
     """End what runs in all threads, and raise ``error`` as soon as nothing is being started."""
-    _stop.set()
-    for child in list(_running):
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGTERM)
+    for scope in (_scope, *_sides):
+        scope.end()
     if _late is None:
         raise error
     _late.append(error)

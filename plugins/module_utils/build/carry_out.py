@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
@@ -25,7 +24,7 @@ from ..errors import BuilderError, BuildError, RegistryError
 from ..listener import Event, Listener
 from ..oci.manifest import Manifest
 from ..parallel import in_parallel
-from ..process import pause
+from ..process import pause, side_by_side
 from ..retry import Patience, patiently
 from .planned import Head, PlannedImage, State
 from .result import ImageResult
@@ -214,8 +213,9 @@ class _Building:
             )
             # What has been waited for already is not waited for once more.
             left = patience if error.code in _TEMPORARY else None
-            with ThreadPoolExecutor(len(again)) as pool:
-                results = list(pool.map(partial(self._single, patience=left), range(len(again)), again))
+            results = side_by_side(
+                [partial(self._single, number, image, left) for number, image in enumerate(again)]
+            )
         done = {result.head.name: result for result in results}
         return [done.get(image.name) or self._failed(image, error) for image in images]
 

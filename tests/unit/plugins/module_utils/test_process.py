@@ -18,6 +18,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.process imp
     filtered,
     pause,
     run,
+    side_by_side,
 )
 
 # Starts another program, tells its id by a file, and waits for it.
@@ -276,3 +277,59 @@ def test_a_program_that_is_being_started_when_the_signal_comes_is_ended(
     monkeypatch.setattr(subprocess, "Popen", Slow)
     with pytest.raises(Cancelled), cancellable():
         start(["sh", "-c", OBEDIENT, str(grandchild)])
+
+
+def test_what_is_done_side_by_side_is_done_at_the_same_time_and_given_in_order() -> None:
+    together = threading.Barrier(3)
+    assert side_by_side([lambda n=n: (together.wait(20), n)[1] for n in range(3)]) == [0, 1, 2]
+    assert side_by_side([]) == []
+
+
+@pytest.mark.parametrize("at_work", ["a program", "a pause"])
+def test_the_first_error_ends_what_is_done_beside_it_and_nothing_else(
+    at_work: str, grandchild: Path, tmp_path: Path
+) -> None:
+    ended: list[Exception] = []
+    begun = tmp_path / "begun"
+
+    def work() -> None:
+        try:
+            if at_work == "a program":
+                run(["sh", "-c", OBEDIENT, str(grandchild)])
+            else:
+                grandchild.write_text("0", encoding="utf-8")
+                pause(600)
+        except Cancelled as error:
+            ended.append(error)
+            raise
+
+    def fail() -> None:
+        deadline = time.monotonic() + 20
+        while not grandchild.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        raise ValueError("nobody listens")
+
+    with ThreadPoolExecutor(1) as pool:
+        elsewhere = pool.submit(run, ["sh", "-c", 'while ! [ -e "$0" ]; do sleep 0.02; done', str(begun)])
+        with pytest.raises(ValueError, match="nobody listens"):
+            side_by_side([work, fail])
+        begun.touch()
+        assert elsewhere.result().status == 0
+    assert len(ended) == 1
+    assert run(["true"]).status == 0
+
+
+def test_an_interrupt_ends_what_is_done_side_by_side(grandchild: Path) -> None:
+    ended: list[Exception] = []
+
+    def wait_long() -> None:
+        try:
+            pause(600)
+        except Cancelled as error:
+            ended.append(error)
+            raise
+
+    when_there(grandchild, signal_self)
+    with pytest.raises(Cancelled), cancellable():
+        side_by_side([lambda: run(["sh", "-c", OBEDIENT, str(grandchild)]), wait_long])
+    assert len(ended) == 1

@@ -37,6 +37,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.listener im
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.manifest import Manifest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import pause
 
 AMD64 = Platform.parse("linux/amd64")
 
@@ -499,3 +500,26 @@ def test_what_the_listener_raises_ends_the_build() -> None:
     with pytest.raises(BuilderError, match="Nobody heard it"):
         build(baker, pending("a", "b"), heard=Broken())
     assert len(baker.bakes) == 1
+
+
+def test_what_ends_the_build_of_an_image_by_itself_ends_the_others_at_once() -> None:
+    begun = threading.Event()
+    ended: list[str] = []
+
+    class Waiting(Baker):
+        def bake(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> Baked:
+            super().bake(name, images, step, cache=cache)
+            if short(images[0]) == "a":
+                begun.set()
+                try:
+                    pause(20)
+                except Cancelled:
+                    ended.append("a")
+                    raise
+            begun.wait(20)
+            raise BuilderError("listener_failed", "Nobody heard it.")
+
+    baker = Waiting({("a", "b"): [failure()]})
+    with pytest.raises(BuilderError, match="Nobody heard it"):
+        build(baker, pending("a", "b"))
+    assert ended == ["a"]
