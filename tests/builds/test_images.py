@@ -575,21 +575,3 @@ def test_the_plan_ends_with_an_error_on_an_unknown_instruction(site: Site) -> No
         site.build({"image": "app"}, {"image": "other"}, plan_only=True)
     assert (caught.value.file, caught.value.line) == ("Dockerfile", 3)
     assert caught.value.hint == "Did you mean RUN?"
-
-
-@pytest.mark.parametrize(
-    "step", ["COPY --from={} /mark /mark", "RUN --mount=from={},target=/m cp /m/mark /mark"]
-)
-def test_an_image_that_is_copied_from_is_the_registrys_and_not_the_engines_own(site: Site, step: str) -> None:
-    name = site.base("tools", "old")
-    old = f"{name}@{site.pushed('tools').digest}"
-    site.base("tools", "new")
-    site.engine.docker("pull", "--quiet", old)
-    site.engine.docker("tag", old, f"{name}:latest")
-    site.write(Dockerfile=f"FROM alpine\n{step.format(f'{name}:latest')}\n")
-    try:
-        site.build_ok({"image": "app"})
-        assert site.pushed("app").read("/mark") == "new"
-        assert site.rebuilt({"image": "app"}) == set()
-    finally:
-        site.engine.docker("rmi", f"{name}:latest")

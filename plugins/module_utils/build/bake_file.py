@@ -8,9 +8,10 @@ in values and in keys, so ``${`` and ``%{`` are escaped everywhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ..dockerfile.build_args import SOURCE_DATE_EPOCH
 from ..document.options import Options
 from ..document.target import Cache, Image
 from ..oci.platform import Platform
@@ -28,7 +29,7 @@ class Target:
     ``attest`` lists the attestations to add. Without ``push`` it is only built, into the build cache;
     with ``cached`` it comes from there, whatever the image's ``no_cache`` says. Unless
     ``kept``, the engine does not keep the image in its store. ``rewrite_timestamps`` gives the files of an
-    image that is not kept the time ``source_date_epoch`` at the latest.
+    image that is not kept the time ``source_date_epoch`` at the latest. ``build_args`` go before the image's.
     """
 
     key: str
@@ -45,6 +46,7 @@ class Target:
     cached: bool = False
     kept: bool = True
     rewrite_timestamps: bool = False
+    build_args: Mapping[str, str] = field(default_factory=dict)
 
 
 def bake_file(context: str, targets: Sequence[Target]) -> dict[str, Any]:
@@ -79,13 +81,14 @@ def secrets(targets: Sequence[Target]) -> list[Secret]:
 
 def _target(context: str, target: Target) -> dict[str, Any]:
     image = target.image
+    epoch = {SOURCE_DATE_EPOCH: str(target.source_date_epoch)}
     content: dict[str, Any] = {
         "context": context,
         "dockerfile": target.dockerfile,
         "contexts": dict(target.contexts),
         "platforms": [str(platform) for platform in target.platforms],
         "tags": [str(reference) for reference in image.references],
-        "args": {"SOURCE_DATE_EPOCH": str(target.source_date_epoch), **image.build_args},
+        "args": {**epoch, **image.build_args, **target.build_args},
         "labels": {**target.description, **image.labels},
         "annotations": _annotations(target),
         "attest": list(target.attest),

@@ -171,6 +171,7 @@ class BuildxBaker:
             cached=step is Step.PUSH,
             kept=not self._pushes_directly,
             rewrite_timestamps=self._rewrite_timestamps,
+            build_args=recipe.build_args,
         )
 
     @cached_property

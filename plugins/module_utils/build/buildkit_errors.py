@@ -163,12 +163,16 @@ _NOT_FOUND = re.compile(
 # What BuildKit quotes, commands, paths and addresses, is the user's text and tells no cause.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ADDRESS = re.compile(r"https?://[^\s\":]+(?::\d+[^\s\":]*)?")
+#: What to do about a frontend that cannot be had.
+FRONTEND_HINT = (
+    "It is the image that '# syntax=' in the Dockerfile names: correct that line, or leave it out."
+)
 # Pattern of a step's name, code, hint: what BuildKit needs beside base images.
 _LOOKED_FOR = (
     (
         r"resolve image config for docker-image://",
         "frontend_not_found",
-        "It is the image that '# syntax=' in the Dockerfile names: correct that line, or leave it out.",
+        FRONTEND_HINT,
     ),
     (
         r"docker-image://\S*scanner",

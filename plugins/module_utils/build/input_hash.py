@@ -33,6 +33,7 @@ class Inputs:
     without a rebuild. So are ``other_images``, which COPY --from and RUN --mount read, with the platform
     of the image, in the order of ``Resolution.images``. ``builder`` is the buildx builder, empty for the
     engine's own.
+    ``frontend`` is the digest of the image that reads the Dockerfile, empty for BuildKit's own.
     ``source_date_epoch`` counts where the Dockerfile reads it (in Unix seconds), else it is ``None``.
 
     Neither the clock, nor the names of the image and its bases, nor the order of its platforms count.
@@ -47,6 +48,7 @@ class Inputs:
     other_images: tuple[tuple[Platform, str], ...]
     platforms: tuple[Platform, ...]
     builder: str
+    frontend: str = ""
     source_date_epoch: Optional[int] = None
 
     def digest(self) -> str:
@@ -70,13 +72,14 @@ class Inputs:
                 "attestations": [self.options.provenance, self.options.sbom],
                 # Left out where nobody asks for it, so that images of before are known again.
                 **({"reproducible": True} if self.options.reproducible else {}),
+                **_given("frontend", self.frontend),
                 **_given("source_date_epoch", self.source_date_epoch),
             }
         )
 
 
 def _given(name: str, value: Any) -> dict[str, Any]:
-    return {} if value in (None, ()) else {name: value}
+    return {} if value in (None, "") else {name: value}
 
 
 def _hash(inputs: dict[str, Any]) -> str:

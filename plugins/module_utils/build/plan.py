@@ -16,6 +16,7 @@ from typing import Callable, Optional, TypeVar, Union
 
 from ..dockerfile import build_args
 from ..dockerfile.file import read_dockerfile
+from ..dockerfile.frontend import Frontend, frontend_of
 from ..dockerfile.hazards import is_fragile, refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
@@ -35,6 +36,7 @@ from ..registry.client import Registry
 from ..sources.context_digest import context_digest
 from ..sources.dockerignore import read_ignore
 from ..sources.tree import Known
+from .buildkit_errors import FRONTEND_HINT
 from .input_hash import Inputs
 from .planned import Head, Planned, PlannedBase, PlannedImage, Recipe, Unplannable
 from .unchanged import built_otherwise, compare
@@ -127,6 +129,7 @@ def make_plan(
     def plan(draft: _Draft) -> Planned:
         bases, pinned = _pinned(draft.bases, lookup)
         _refuse_unknown_arguments(dockerfile, draft, lookup, registry)
+        frontend = _frontend_digest(draft, lookup)
         others = [_manifest(lookup, other.reference, other.flag.line) for other in draft.others]
         inputs = Inputs(
             image=draft.image,
@@ -141,6 +144,7 @@ def make_plan(
             ),
             platforms=draft.platforms,
             builder=engine.builder,
+            frontend=frontend,
             source_date_epoch=_epoch_read(dockerfile, draft.image, source),
         )
         head = Head(draft.image, draft.platforms, inputs.digest(), bases)
@@ -148,7 +152,11 @@ def make_plan(
             other.flag: other.reference.with_digest(manifest.digest)
             for other, manifest in zip(draft.others, others)
         }
-        recipe = Recipe(draft.resolutions, inject(dockerfile, draft.resolutions, pinned, pins))
+        recipe = Recipe(
+            draft.resolutions,
+            inject(dockerfile, draft.resolutions, pinned, pins),
+            draft.frontend.pinned(frontend) if draft.frontend else {},
+        )
         judged = compare(head, built_otherwise, options, registry)
         moving = moving_adds(dockerfile, draft.resolutions, draft.image.build_args)
         if judged.state == "unchanged" and moving:
@@ -184,6 +192,7 @@ class _Draft:
     image: Image
     resolutions: tuple[Resolution, ...]
     bases: tuple[Base, ...]
+    frontend: Optional[Frontend]
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
@@ -196,7 +205,8 @@ class _Draft:
 
     @property
     def references(self) -> list[Reference]:
-        return [base.reference for base in self.bases] + [other.reference for other in self.others]
+        found = [base.reference for base in self.bases] + [other.reference for other in self.others]
+        return [*found, self.frontend.reference] if self.frontend else found
 
 
 class _Lookup:
@@ -242,7 +252,8 @@ def _draft(dockerfile: Dockerfile, image: Image, engine: Engine, source: BuildIn
         build_platform=engine.native,
         target=image.target,
     )
-    return _Draft(image, resolutions, bases(dockerfile, resolutions, image.base))
+    chosen = bases(dockerfile, resolutions, image.base)
+    return _Draft(image, resolutions, chosen, frontend_of(dockerfile, image.build_args))
 
 
 def _epoch_read(dockerfile: Dockerfile, image: Image, source: BuildInput) -> Optional[int]:
@@ -300,7 +311,18 @@ def _planned_base(lookup: _Lookup, base: Base) -> PlannedBase:
     return PlannedBase(base, manifest.digest)
 
 
-def _manifest(lookup: _Lookup, reference: Reference, line: int) -> Manifest:
+def _frontend_digest(draft: _Draft, lookup: _Lookup) -> str:
+    """The digest of the image that reads the Dockerfile, empty for BuildKit's own."""
+    if draft.frontend is None:
+        return ""
+    try:
+        return _manifest(lookup, draft.frontend.reference, draft.frontend.line).digest
+    except RegistryError as error:
+        error.hint = f"{FRONTEND_HINT} {error.hint}"
+        raise
+
+
+def _manifest(lookup: _Lookup, reference: Reference, line: Optional[int]) -> Manifest:
     try:
         return lookup.manifest(reference)
     except RegistryError as error:

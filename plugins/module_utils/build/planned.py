@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Optional, Protocol, Union
 
 from ..dockerfile.overrides import Base
@@ -73,10 +73,14 @@ class WithHead(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the build of an image needs: what each platform uses, and what makes BuildKit use the bases."""
+    """What the build of an image needs: what each platform uses, and what makes BuildKit use the bases.
+
+    ``build_args`` go before those of the document.
+    """
 
     resolutions: tuple[Resolution, ...]
     injection: Injection
+    build_args: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

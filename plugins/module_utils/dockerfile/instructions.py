@@ -115,10 +115,10 @@ class Stage:
 class Dockerfile:
     """A parsed Dockerfile.
 
-    ``escape`` is its escape character; ``syntax`` the frontend image its first lines ask for,
-    or ``None``; ``arguments`` are the global ones, in order; ``argument_names`` those of all ARG
-    instructions, of ONBUILD too. ``fault`` is why BuildKit's own frontend refuses the first instruction that
-    it refuses; other frontends may know more.
+    ``escape`` is its escape character; ``syntax`` the frontend image its first lines ask for, perhaps with
+    words for it, or ``None``; ``arguments`` are the global ones, in order; ``argument_names`` those of all
+    ARG instructions, of ONBUILD too. ``fault`` is why BuildKit's own frontend refuses the first instruction
+    that it refuses; other frontends may know more.
     """
 
     text: str

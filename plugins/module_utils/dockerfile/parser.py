@@ -174,7 +174,7 @@ class InstructionReader:
 
 
 def external_syntax(text: str) -> Optional[str]:
-    """The frontend's image that the first lines of ``text`` ask for, or ``None``.
+    """The frontend's image that the first lines of ``text`` ask for, perhaps with words for it, or ``None``.
 
     BuildKit looks for it before it reads the Dockerfile, and by rules of their own: behind a first line with
     ``#!``, and in comments with ``//`` and in JSON too. Source: ``directives.go`` of its parser package.
@@ -192,7 +192,7 @@ def external_syntax(text: str) -> Optional[str]:
                 break
             name, value = directive
             if name == "syntax":
-                return value.split(" ")[0]
+                return value
             seen.add(name)
             entry = lines.next()
     if text.lstrip("\t\n\r ").startswith("{"):

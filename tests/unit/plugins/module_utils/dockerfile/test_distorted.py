@@ -85,7 +85,7 @@ def test_a_distorted_dockerfile_is_read_as_buildkit_reads_it(text: str, expected
     ("text", "expected"),
     [
         ("# syntax=a/b\n", "a/b"),
-        ("#!/bin/sh\n# syntax=a/b c\n", "a/b"),
+        ("#!/bin/sh\n# syntax=a/b c\n", "a/b c"),
         ("\ufeff#!/bin/sh\r\n#syntax = a/b\r\n", "a/b"),
         ("#!/bin/sh\n#!/bin/sh\n# syntax=a/b\n", None),
         ("\n# syntax=a/b\n", None),

