@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from image_builder.commands.build import build
@@ -11,6 +13,7 @@ from image_builder.commands.deploy import deploy
 from image_builder.commands.engine import app as engine
 from image_builder.commands.inspect import inspect
 from image_builder.commands.plan import plan
+from image_builder.terminal.output import OutputError, mark_failures
 
 app = typer.Typer(
     name="image-builder",
@@ -32,4 +35,11 @@ app.add_typer(engine, name="engine")
 
 def main() -> None:
     """Run the command that the program's arguments name; ends with ``SystemExit``."""
-    app(prog_name="image-builder")
+    mark_failures()
+    try:
+        app(prog_name="image-builder")
+    except OutputError as error:
+        # Of help, or of an error: what a command prints else fails within the command.
+        from image_builder.terminal.ending import tell_unwritten
+
+        sys.exit(tell_unwritten(error))

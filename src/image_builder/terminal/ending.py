@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -22,6 +21,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.text import
 from rich.console import Console
 from rich.text import Text
 
+from image_builder.terminal.output import OutputError
 from image_builder.terminal.tables import print_text
 
 _NOTHING_LEFT = "No process or workspace is left; what was pushed before stays in the registry."
@@ -39,13 +39,17 @@ def explained(*, as_json: bool = False) -> Iterator[None]:
             yield
     except BuilderError as error:
         raise _ended(error, as_json) from None
-    except BrokenPipeError:
-        _give_up_output()
-        raise typer.Exit(FAILED) from None
+    except OutputError as error:
+        raise typer.Exit(tell_unwritten(error)) from None
     except OSError as error:
-        ended = _ended(from_os_error(error), as_json)
-        _give_up_output()
-        raise ended from None
+        raise _ended(from_os_error(error), as_json) from None
+
+
+def tell_unwritten(error: OutputError) -> int:
+    """Say why standard output takes nothing more, unless its reader went away; gives the exit status."""
+    if error.errno != errno.EPIPE:
+        print_error(f"Standard output takes nothing more: {error.strerror}. Make room, or send it elsewhere.")
+    return FAILED
 
 
 def print_error(message: str) -> None:
@@ -59,18 +63,10 @@ def print_json(content: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(content, indent=2))
 
 
-def _give_up_output() -> None:
-    """Where standard output takes nothing, let the interpreter not try again when it ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _ended(error: BuilderError, as_json: bool) -> typer.Exit:
     if as_json:
-        # Its failure can be what ended the work.
-        with suppress(OSError):
+        # It is told below, too.
+        with suppress(OutputError):
             print_json({"error": error.to_dict()})
     if isinstance(error, ParameterError):
         for fault in error.faults:

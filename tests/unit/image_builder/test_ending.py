@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from image_builder.cli import app
+
 # Interrupts itself when the first module of the application's own is looked for.
 INTERRUPTED = """
 import os, signal, sys
@@ -31,15 +33,39 @@ def test_an_interrupt_while_modules_are_imported_ends_without_a_word(module: str
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+COMMANDS = [str(command.callback.__name__) for command in app.registered_commands if command.callback]
+HELP = [[], ["engine"], *([name] for name in COMMANDS), ["engine", "up"], ["engine", "env"]]
+
+
+def onto_a_full_disk(*arguments: str, status: int = 1) -> list[str]:
+    """The lines on standard error of a command whose standard output takes nothing."""
+    argv = [sys.executable, "-m", "image_builder", *arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == status
+    return done.stderr.splitlines()
+
+
+UNWRITTEN = (
+    "error: Standard output takes nothing more: No space left on device. Make room, or send it elsewhere."
+)
+
+
 def test_an_output_that_takes_nothing_is_an_error_in_one_sentence(tmp_path: Path) -> None:
     document = tmp_path / "document.json"
     document.write_text("{}")
-    argv = [sys.executable, "-m", "image_builder", "convert", str(document)]
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: The disk is full.")
+    assert onto_a_full_disk("convert", str(document)) == [UNWRITTEN]
+
+
+def test_an_error_that_cannot_be_written_as_json_is_told_on_standard_error(tmp_path: Path) -> None:
+    (line,) = onto_a_full_disk("inspect", "--json", "NOT/a reference", status=2)
+    assert line.startswith("error: ")
+    assert "NOT/a reference" in line
+
+
+@pytest.mark.parametrize("arguments", HELP, ids=" ".join)
+def test_help_that_cannot_be_written_is_an_error_in_one_sentence(arguments: list[str]) -> None:
+    assert onto_a_full_disk(*arguments, "--help") == [UNWRITTEN]
 
 
 def test_a_reader_of_the_output_that_goes_away_ends_the_program_without_a_word(tmp_path: Path) -> None:
