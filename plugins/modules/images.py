@@ -240,6 +240,7 @@ images:
       description:
         - The base images, for each stage and platform, with C(stage), C(stage_name), C(line), C(platform),
           C(original) (as the Dockerfile says), C(reference) (in effect), C(digest) and C(overridden).
+        - Where the image is V(unchanged), those that it was built from.
       type: list
       elements: dict
     state:
@@ -255,7 +256,7 @@ images:
       description: Time from the start of the build until the image was pushed.
       type: float
     revision:
-      description: Revision of the source.
+      description: Revision of the source, or where the image is V(unchanged), the one that it was built from.
       type: str
     attestations:
       description: Digests of the attestations, by the digest of the manifest they are about.

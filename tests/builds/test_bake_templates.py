@@ -60,7 +60,7 @@ def printed(engine: Engine, image: Image) -> dict[str, Any]:
         platforms=(Platform("linux", "amd64"),),
         contexts={"base": "x"},
         description={},
-        input_hash={},
+        record={},
         attest=(),
         source_date_epoch=7,
     )

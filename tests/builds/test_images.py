@@ -131,41 +131,6 @@ def test_each_change_rebuilds_the_images_that_it_concerns_and_no_other(site: Sit
     assert site.rebuilt(a, b, c) == set()
 
 
-def test_what_is_asked_for_in_other_words_is_not_built_again(site: Site) -> None:
-    def tools(**marks: str) -> str:
-        """An image whose platforms hold different files, so that one of them can move alone."""
-        folder = site.folder / "tools"
-        folder.mkdir(exist_ok=True)
-        (folder / "Dockerfile").write_text("FROM scratch\nARG TARGETARCH\nCOPY mark-$TARGETARCH /mark\n")
-        for name, mark in marks.items():
-            (folder / f"mark-{name}").write_text(mark)
-        for path in (folder, *folder.iterdir()):
-            os.utime(path, (1, 1))
-        assert site.build({"image": "tools", "platforms": BOTH}, context=folder).error is None
-        return site.reference("tools")
-
-    name = tools(amd64="1", arm64="1")
-    site.write(
-        Dockerfile=f"FROM alpine AS first\nCOPY --from={name} /mark /copied\n"
-        f"FROM first AS Last\nRUN --mount=from={name},target=/tools cp /tools/mark /mounted\n"
-    )
-    both: dict[str, Any] = {"image": "both", "platforms": BOTH}
-    one: dict[str, Any] = {"image": "one", "platforms": BOTH[:1]}
-    first: dict[str, Any] = {"image": "first", "target": "first"}
-    site.build_ok(both, one, first)
-    assert site.rebuilt({**both, "platforms": BOTH[::-1]}) == set()
-    for target in ("last", "Last", "1"):
-        assert site.rebuilt({**both, "target": target}, {**one, "target": target}) == set(), target
-    for target in ("FIRST", "0"):
-        assert site.rebuilt({**first, "target": target}) == set(), target
-    tools(arm64="2")
-    assert site.rebuilt(both, one, first) == {"both"}
-    site.build_ok(both)
-    assert site.pushed("both").read("/mounted", "linux/arm64") == "2"
-    tools(amd64="2")
-    assert site.rebuilt(both, one, first) == {"both", "one", "first"}
-
-
 def test_a_tag_that_something_else_took_is_built_anew(site: Site) -> None:
     site.write(Dockerfile="FROM scratch\nCOPY app /\n", app="x")
     site.build_ok({"image": "app"})

@@ -25,7 +25,7 @@ class Target:
     ``key`` is the target's name in the bake file, ``stage`` the stage to build where it is not the
     last. ``dockerfile`` is the path of its Dockerfile; ``contexts`` are BuildKit's named contexts
     that stand for the base images there. ``description`` says where the image comes from, in labels
-    and annotations under the user's own; ``input_hash`` is an annotation of the whole only.
+    and annotations under the user's own; ``record`` are annotations of the whole only, for a later run.
     ``attest`` lists the attestations to add. Without ``push`` it is only built, into the build cache;
     with ``cached`` it comes from there, whatever the image's ``no_cache`` says. Unless
     ``kept``, the engine does not keep the image in its store. ``rewrite_timestamps`` gives the files of an
@@ -39,7 +39,7 @@ class Target:
     platforms: tuple[Platform, ...]
     contexts: Mapping[str, str]
     description: Mapping[str, str]
-    input_hash: Mapping[str, str]
+    record: Mapping[str, str]
     attest: tuple[str, ...]
     source_date_epoch: int
     push: bool = True
@@ -126,7 +126,7 @@ def _annotations(target: Target) -> list[str]:
     levels = ("index", "manifest") if has_index else ("manifest",)
     texts = {**target.description, **target.image.annotations}
     everywhere = [f"{level}:{key}={value}" for level in levels for key, value in texts.items()]
-    return everywhere + [f"{levels[0]}:{key}={value}" for key, value in target.input_hash.items()]
+    return everywhere + [f"{levels[0]}:{key}={value}" for key, value in target.record.items()]
 
 
 def _cache(cache: Cache, mode: str = "") -> str:

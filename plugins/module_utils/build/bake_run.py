@@ -34,6 +34,7 @@ from .buildkit_errors import build_failure
 from .buildkit_progress import Outcome, Reader
 from .carry_out import Baked, Step
 from .input_hash import INPUT_HASH
+from .made_from import MADE_FROM, MadeFrom
 from .plan import Plan
 from .planned import Head
 from .unchanged import built_otherwise
@@ -164,7 +165,10 @@ class BuildxBaker:
             platforms=image.platforms,
             contexts=recipe.injection.contexts,
             description=describe(self._source, planned),
-            input_hash={INPUT_HASH: image.input_hash},
+            record={
+                INPUT_HASH: image.input_hash,
+                MADE_FROM: MadeFrom(self._source.revision, image.bases).to_text(),
+            },
             attest=attestations(self._options),
             source_date_epoch=self._source.committed_at,
             push=step is not Step.BUILD,

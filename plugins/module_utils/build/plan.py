@@ -39,7 +39,7 @@ from ..sources.tree import Known
 from .buildkit_errors import FRONTEND_HINT
 from .input_hash import Inputs
 from .planned import Head, Planned, PlannedBase, PlannedImage, Recipe, Unplannable
-from .unchanged import built_otherwise, compare
+from .unchanged import as_built, built_otherwise, compare
 
 _T = TypeVar("_T")
 
@@ -164,7 +164,7 @@ def make_plan(
             judged = judged.judged("pending", reason)
         if judged.state == "pending" and is_fragile(engine.version):
             _refuse_hazardous_bases(draft, lookup, registry, engine.version)
-        return Planned(judged, recipe)
+        return Planned(as_built(judged), recipe)
 
     def plan_one(draft: Union[_Draft, Unplannable]) -> PlannedImage:
         if isinstance(draft, Unplannable):

@@ -41,7 +41,8 @@ class Head:
 
     ``platforms`` are those it is made for, ``bases`` what it stands on. ``input_hash`` says what it is made
     from (see ``Inputs``); for an image that an archive holds it is the digest. ``reason`` is that of
-    ``state``. ``manifest`` is what the registry holds under the leading reference of an unchanged image.
+    ``state``. ``manifest`` is what the registry holds under the leading reference of an unchanged image,
+    which ``bases`` and ``revision`` are those of; ``None`` stands for the revision of the request's source.
     Of an image that cannot be planned only ``image`` is known.
     """
 
@@ -52,6 +53,7 @@ class Head:
     state: PlannedState = "pending"
     reason: str = ""
     manifest: Optional[Manifest] = None
+    revision: Optional[str] = None
 
     @property
     def name(self) -> str:

@@ -33,7 +33,7 @@ class ImageResult:
         return cls(image.head, image.head.state, image.head.manifest, error=error)
 
     def to_dict(self, revision: str) -> dict[str, Any]:
-        """The image's entry in results."""
+        """The image's entry in results; ``revision`` is that of the source as it is now."""
         leading = self.head.image.references[0]
         digests = self.manifest.platforms if self.manifest else {}
         digest = self.manifest.digest if self.manifest else ""
@@ -53,7 +53,7 @@ class ImageResult:
             "reason": self.head.reason,
             "changed": self.state == "success",
             "seconds": round(self.seconds, 1),
-            "revision": revision,
+            "revision": revision if self.head.revision is None else self.head.revision,
             "input_hash": self.head.input_hash,
             "attestations": dict(self.manifest.attestations) if self.manifest else {},
             "error": self.error.to_dict() if self.error else None,

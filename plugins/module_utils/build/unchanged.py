@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Callable, Optional
 
 from ..document.options import Options
@@ -11,6 +12,7 @@ from ..oci.manifest import Manifest
 from ..registry import read
 from ..registry.client import Registry
 from .input_hash import INPUT_HASH
+from .made_from import recall
 from .planned import Head
 
 #: What a manifest that stands under a reference has against being the image of a head; empty for nothing.
@@ -61,7 +63,15 @@ def built_otherwise(head: Head, manifest: Manifest) -> str:
         return "was built from other inputs"
     if set(manifest.platforms) != set(head.platforms):
         return "has other platforms"
+    if recall(manifest.annotations, head.bases) is None:
+        return "does not say what it was built from"
     return ""
+
+
+def as_built(head: Head) -> Head:
+    """``head``; where it is unchanged, with the revision and the bases that stand in the registry."""
+    made = recall(head.manifest.annotations, head.bases) if head.manifest else None
+    return replace(head, revision=made.revision, bases=made.bases) if made else head
 
 
 def stored_otherwise(head: Head, manifest: Manifest) -> str:

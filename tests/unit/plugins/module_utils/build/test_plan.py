@@ -12,6 +12,11 @@ from typing import Any, Optional, Union, cast
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.input_hash import INPUT_HASH
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.made_from import (
+    MADE_FROM,
+    MadeFrom,
+    recall,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import (
     BuildInput,
     Plan,
@@ -199,7 +204,7 @@ def pushed(source: BuildInput, wanted: Image, **values: Any) -> Manifest:
         wanted.references[0],
         digest("pushed"),
         "",
-        {INPUT_HASH: head.input_hash},
+        {INPUT_HASH: head.input_hash, MADE_FROM: MadeFrom("", head.bases).to_text()},
         {platform: digest(str(platform)) for platform in head.platforms},
     )
     return replace(made, **values)
@@ -231,10 +236,54 @@ def test_the_reason_to_build_is_what_the_registry_holds_instead(source: BuildInp
     assert reason(held, absent) == f"{second} is not in the registry"
     assert reason(refused) == f"{first} cannot be read from the registry"
     assert reason(replace(held, annotations={})) == f"{first} was built from other inputs"
+    unsaid = {INPUT_HASH: held.annotations[INPUT_HASH]}
+    assert reason(replace(held, annotations=unsaid)) == f"{first} does not say what it was built from"
     assert reason(held, replace(held, platforms={})) == f"{second} has other platforms"
     assert reason(held, replace(held, digest=digest("2"))) == f"{second} is another build than {first}"
     assert reason(held, lacking=(ARM64,)) == f"the registry has lost linux/arm64 of {first}"
     assert reason(held, options=Options(rebuild="always")) == "rebuild is always"
+
+
+def test_an_unchanged_image_is_told_of_as_it_was_built(source: BuildInput) -> None:
+    wanted = image("localhost:5000/a", platforms=(AMD64,))
+    first = replace(source, revision="1" * 40)
+    before = planned(first, wanted).images[0].head
+    held = pushed(
+        first,
+        wanted,
+        annotations={
+            INPUT_HASH: before.input_hash,
+            MADE_FROM: MadeFrom(first.revision, before.bases).to_text(),
+        },
+    )
+    moved = dict.fromkeys(("golang:3", "alpine:3.20"), ARM64)
+    plan = planned(
+        replace(source, revision="2" * 40), wanted, registries=Registries({wanted.name: held}, moved=moved)
+    )
+    head = plan.images[0].head
+    assert (head.state, head.revision, head.bases) == ("unchanged", first.revision, before.bases)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[" * 100_000,
+        "[]",
+        "{}",
+        '{"revision": "", "bases": [{}]}',
+        '{"revision": "", "bases": [{"stages": {"0": ["linux/amd64"], "1": ["linux/amd64"]}}]}',
+        '{"revision": 1, "bases": []}',
+    ],
+)
+def test_what_does_not_say_what_an_image_was_made_from_is_no_record(source: BuildInput, text: str) -> None:
+    bases = planned(source, PLAIN).images[0].head.bases
+    assert recall({MADE_FROM: text}, bases) is None
+    record = MadeFrom("x", bases).to_text()
+    found = recall({MADE_FROM: record}, bases)
+    assert found == MadeFrom("x", bases)
+    for word, other in (("sha256:", "md5:"), ("docker.io/library/golang", "NO IMAGE"), ('"0"', '"x"')):
+        assert recall({MADE_FROM: record.replace(word, other)}, bases) is None
 
 
 def test_an_image_that_the_registry_does_not_tell_of_fails_by_itself(source: BuildInput) -> None:
