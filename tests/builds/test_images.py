@@ -147,7 +147,7 @@ def test_one_failing_image_does_not_stop_the_others(site: Site) -> None:
         {"image": "good", "platforms": BOTH},
         {"image": "bad", "build_args": {"BREAK": "here"}},
         {"image": "fine"},
-        {"image": "worse", "build_args": {"BREAK": "there"}},
+        {"image": "worse", "build_args": {"BREAK": "there"}, "platforms": BOTH[1:]},
     ]
     made = site.build(*wanted)
     assert states(made) == ["success", "failed", "success", "failed"]
@@ -159,6 +159,7 @@ def test_one_failing_image_does_not_stop_the_others(site: Site) -> None:
     for number, word in ((1, "broke here"), (3, "broke there")):
         error = made.to_dict()["images"][number]["error"]
         assert (error["code"], error["file"], error["line"]) == ("step_failed", "Dockerfile", 3)
+        assert error["platform"] == BOTH[number // 2]
         assert word in error["output"]
         assert error["image"].startswith(site.reference("bad" if number == 1 else "worse"))
         assert made.to_dict()["images"][number]["digest"] == ""

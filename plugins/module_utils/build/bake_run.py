@@ -148,7 +148,9 @@ class BuildxBaker:
         ]
 
     def _explained(self, outcome: Outcome, names: dict[str, str], hidden: list[Secret]) -> BuildError:
-        error = build_failure(outcome, names, self._source.dockerfile_name)
+        planned = {name: self._planned[name].head.platforms for name in names.values()}
+        only = {name: str(platforms[0]) for name, platforms in planned.items() if len(platforms) == 1}
+        error = build_failure(outcome, names, self._source.dockerfile_name, only)
         # BuildKit was given a copy with other words, of which the lines are the same.
         error.show(self._dockerfile)
         error.change_texts(lambda text: redact(text, hidden))

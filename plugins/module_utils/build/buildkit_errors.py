@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Optional
 
 from ..errors import BuildError, Place
@@ -183,6 +184,10 @@ _LOOKED_FOR = (
 _NOT_HAD = ("build_failed", "base_not_found", "base_denied", "base_unreachable", "missing_in_context")
 # A step that reads what the Dockerfile names, not one that pushes.
 _READING = re.compile(r"(?:\[[^\]]*\] )?(?:ADD |https?://)")
+# A word of its own among those before the step's number; a name of an image or a stage can look alike.
+_STEP_PLATFORM = re.compile(
+    r"\[(?:[^\]\s]*\s+)*?((?:linux|windows|darwin|freebsd)/\w+(?:/\w+)?)(?:->[^\]\s]*)?\s"
+)
 # What the kernel's refusal to start a step's shell or program reads like, in the step's own output.
 _NOT_STARTED = re.compile(r"exec \S+: exec format error\Z")
 
@@ -191,10 +196,16 @@ _NOT_STARTED = re.compile(r"exec \S+: exec format error\Z")
 _QUERY = re.compile(r"(https?://[^\s\"?]+)\?[^\s\"]*[^\s\":]")
 
 
-def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -> BuildError:
+def build_failure(
+    outcome: Outcome,
+    names: Mapping[str, str],
+    dockerfile: str,
+    only: Mapping[str, str] = MappingProxyType({}),
+) -> BuildError:
     """The error of one build.
 
-    ``names`` maps bake targets to images, ``dockerfile`` is what the user calls the file.
+    ``names`` maps bake targets to images, ``dockerfile`` is what the user calls the file. ``only`` maps the
+    images that are built for one platform to it: BuildKit names platforms where there are several.
     """
     step = outcome.failed
     message = outcome.message or (step.error if step else "") or "BuildKit ended without a message"
@@ -222,12 +233,13 @@ def build_failure(outcome: Outcome, names: Mapping[str, str], dockerfile: str) -
         image = None  # The engine ends all its pushes with the text of one.
     if image is None and len(names) == 1:
         image = next(iter(names.values()))
+    platform = _platform(step) or (only.get(image) if step and image else None)
     line = outcome.line
     error = BuildError(
         code,
         text,
         hint=hint,
-        place=Place(image=image, platform=_platform(step), file=dockerfile if line else None, line=line),
+        place=Place(image=image, platform=platform, file=dockerfile if line else None, line=line),
         retryable=retryable,
     )
     # What a push prints are BuildKit's own tries, each with the whole address.
@@ -247,7 +259,5 @@ def _without_texts(message: str, names: Mapping[str, str]) -> str:
 
 
 def _platform(step: Optional[Step]) -> Optional[str]:
-    match = (
-        re.search(r"\[[^\]]*?\b((?:linux|windows|darwin|freebsd)/\w+(?:/\w+)?)", step.name) if step else None
-    )
+    match = _STEP_PLATFORM.match(step.name) if step else None
     return match.group(1) if match else None

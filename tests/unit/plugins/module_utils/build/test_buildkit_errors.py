@@ -387,3 +387,21 @@ def test_a_missing_path_is_named_without_the_builders_internals() -> None:
     )
     assert error.message == '"/a b" is not in the build context.'
     assert error.code == "missing_in_context"
+
+
+@pytest.mark.parametrize(
+    ("name", "platform"),
+    [
+        ("[team/app:1 linux/arm64 2/3] RUN make", "linux/arm64"),
+        ("[team/app:1 linux/amd64->arm64 build 2/3] RUN make", "linux/amd64"),
+        ("[team/app:1 linux/arm/v7 linux/x 2/3] RUN make", "linux/arm/v7"),
+        ("[host/linux/app:1 2/3] RUN make linux/386 ", "linux/s390x"),
+        ("exporting to image", "linux/s390x"),
+    ],
+)
+def test_the_platform_of_a_failure_is_the_steps_or_the_images_only_one(name: str, platform: str) -> None:
+    outcome = Outcome({"a": Step(name, "image-0", error="it broke")}, "ERROR: it broke")
+    only = {"team/app:1": "linux/s390x"}
+    assert build_failure(outcome, NAMES, "Dockerfile", only).platform == platform
+    unknown = build_failure(outcome, NAMES, "Dockerfile").platform
+    assert unknown == (None if platform == "linux/s390x" else platform)
