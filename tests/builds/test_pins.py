@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
 
-from tests.builds.site import Site
+from tests.builds.site import BOTH, Site
 
 pytestmark = pytest.mark.engine
 
@@ -34,12 +34,14 @@ def stale(site: Site, image: str) -> Iterator[None]:
     try:
         yield
     finally:
-        site.engine.docker("rmi", f"{name}:latest")
+        # Another run of the tests on this engine may have taken it away at its end.
+        site.engine.docker("rmi", f"{name}:latest", check=False)
 
 
-@pytest.mark.parametrize(
-    "step", ["COPY --from={} /mark /mark", "RUN --mount=from={},target=/m cp /m/mark /mark"]
-)
+STEPS = ("COPY --from={} /mark /mark", "RUN --mount=from={},target=/m cp /m/mark /mark")
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_what_a_step_reads_from_an_image_is_the_registrys(site: Site, step: str) -> None:
     name = site.reference("tools")
     site.write(Dockerfile=f"FROM alpine\n{step.format(f'{name}:latest')}\n")
@@ -47,6 +49,42 @@ def test_what_a_step_reads_from_an_image_is_the_registrys(site: Site, step: str)
         site.build_ok({"image": "app"})
         assert site.pushed("app").read("/mark") == "new"
         assert site.rebuilt({"image": "app"}) == set()
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_the_onbuild_of_a_base_reads_from_an_image_is_the_registrys(site: Site, step: str) -> None:
+    site.write(Dockerfile=f"FROM alpine\nONBUILD {step.format(site.reference('tools'))}\n")
+    site.build_ok({"image": "base"})
+    site.write(Dockerfile=f"FROM {site.reference('base')}\n")
+    with stale(site, "tools"):
+        site.build_ok({"image": "app"})
+        assert site.pushed("app").read("/mark") == "new"
+        assert site.rebuilt({"image": "app"}) == set()
+        site.base("tools", "newer")
+        assert site.rebuilt({"image": "app"}) == {"app"}
+
+
+def test_a_stage_that_only_the_onbuild_of_a_base_reads_counts(site: Site) -> None:
+    tools = site.base("tools", "old")
+    site.write(Dockerfile="FROM alpine\nONBUILD COPY --from=tools /mark /mark\n")
+    site.build_ok({"image": "base"})
+    site.write(Dockerfile=f"FROM {tools} AS tools\nFROM {site.reference('base')}\n")
+    made = site.build_ok({"image": "app"})
+    assert [base["reference"] for base in made[0]["bases"]] == [tools, site.reference("base")]
+    assert site.rebuilt({"image": "app"}) == set()
+    site.base("tools", "new")
+    site.build_ok({"image": "app"})
+    assert site.pushed("app").read("/mark") == "new"
+
+
+def test_a_stage_that_starts_from_an_image_on_some_platforms_starts_from_the_registrys(site: Site) -> None:
+    own = "FROM scratch AS arm64\nCOPY Dockerfile /mark\n"
+    mixed = "FROM ${TARGETARCH/amd64/$TOOLS} AS mixed\n"
+    last = "FROM alpine\nCOPY --from=mixed /mark /mark\n"
+    site.write(Dockerfile=f"ARG TOOLS={site.reference('tools')}\n{own}{mixed}{last}")
+    with stale(site, "tools"):
+        site.build_ok({"image": "app", "platforms": BOTH})
+    assert site.pushed("app").read("/mark") == "new"
 
 
 @pytest.mark.parametrize("named", ["dockerfile", "build argument"])

@@ -7,7 +7,7 @@ beforehand what it would build, and why; so the plan is made here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,31 +23,28 @@ from ..dockerfile.overrides import Base, bases
 from ..dockerfile.remote_adds import moving_adds
 from ..dockerfile.rewrite import inject
 from ..dockerfile.stages import Resolution, UsedImage, UsedStage, resolve_all
+from ..dockerfile.triggers import read_triggers
 from ..document.options import Options
 from ..document.target import Image
 from ..engine import find as engines
 from ..engine.find import Engine
 from ..errors import BuilderError, Cancelled, DockerfileError, Place, RegistryError
-from ..oci.manifest import Manifest
 from ..oci.platform import Platform
 from ..oci.reference import Reference
-from ..registry import read
 from ..registry.client import Registry
 from ..sources.context_digest import context_digest
 from ..sources.dockerignore import read_ignore
 from ..sources.tree import Known
 from .buildkit_errors import FRONTEND_HINT
 from .input_hash import Inputs
+from .lookup import Lookup, digest_for, fitting
 from .planned import Head, Planned, PlannedBase, PlannedImage, Recipe, Unplannable
 from .unchanged import as_built, built_otherwise, compare
 
 _T = TypeVar("_T")
 
-# What a registry says, or does not, of an image that only the engine's own store has.
-_MAY_BE_ELSEWHERE = ("manifest_unknown", "registry_unauthorized", "registry_denied", "registry_unreachable")
-_REGISTRIES_HINT = (
-    "Images that a build reads come from registries, not from an engine's own store: push one there first."
-)
+# Of ONBUILD that leads to a stage whose base has one, and so on.
+_MOST_ROUNDS = 20
 
 
 @dataclass(frozen=True)
@@ -120,32 +117,30 @@ def make_plan(
     with _located(source):
         dockerfile = parse(text)
         refuse_hazards(text, engine.version)
-    draft = partial(_draft, dockerfile, engine=engine, source=source)
-    drafts = [_or_unplannable(source, image, partial(draft, image)) for image in images]
-    made = [draft for draft in drafts if isinstance(draft, _Draft)]
-    lookup = _Lookup(registry, pool, [reference for draft in made for reference in draft.references])
+    lookup = Lookup(registry, pool)
+    drafts = _drafts(dockerfile, images, engine, source, lookup)
     tree = source.read_context()
 
     def plan(draft: _Draft) -> Planned:
         bases, pinned = _pinned(draft.bases, lookup)
-        _refuse_unknown_arguments(dockerfile, draft, lookup, registry)
+        _refuse_unknown_arguments(dockerfile, draft)
         frontend = _frontend_digest(draft, lookup)
-        others = [_manifest(lookup, other.reference, other.flag.line) for other in draft.others]
+        others = [lookup.manifest(other.reference, other.flag.line) for other in draft.others]
         inputs = Inputs(
             image=draft.image,
             options=options,
             context=tree,
             dockerfile=text,
             target=draft.resolutions[0].target_name,
-            bases=tuple((base.stage, base.platform, _platform_digest(lookup, base)) for base in draft.bases),
+            bases=tuple((base.stage, base.platform, lookup.digest(base)) for base in draft.bases),
             other_images=tuple(
-                (other.platform, _digest_for(other.platform, manifest))
+                (other.platform, digest_for(other.platform, manifest))
                 for other, manifest in zip(draft.others, others)
             ),
             platforms=draft.platforms,
             builder=engine.builder,
             frontend=frontend,
-            source_date_epoch=_epoch_read(dockerfile, draft.image, source),
+            source_date_epoch=_epoch_read(dockerfile, draft, source),
         )
         head = Head(draft.image, draft.platforms, inputs.digest(), bases)
         pins = {
@@ -163,7 +158,7 @@ def make_plan(
             reason = f"what ADD on line {moving[0].line} fetches may have changed"
             judged = judged.judged("pending", reason)
         if judged.state == "pending" and is_fragile(engine.version):
-            _refuse_hazardous_bases(draft, lookup, registry, engine.version)
+            _refuse_hazardous_bases(draft, engine.version)
         return Planned(as_built(judged), recipe)
 
     def plan_one(draft: Union[_Draft, Unplannable]) -> PlannedImage:
@@ -189,10 +184,13 @@ def _or_unplannable(source: BuildInput, image: Image, call: Callable[[], _T]) ->
 
 @dataclass(frozen=True)
 class _Draft:
+    """An image of which registries were asked nothing yet but ``triggers``, the ONBUILD of its ``bases``."""
+
     image: Image
     resolutions: tuple[Resolution, ...]
     bases: tuple[Base, ...]
     frontend: Optional[Frontend]
+    triggers: Mapping[Base, tuple[str, ...]]
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
@@ -204,30 +202,14 @@ class _Draft:
         return [image for resolution in self.resolutions for image in resolution.images]
 
     @property
+    def all_triggers(self) -> list[str]:
+        """What the bases have in their ONBUILD, each text once."""
+        return list(dict.fromkeys(text for texts in self.triggers.values() for text in texts))
+
+    @property
     def references(self) -> list[Reference]:
         found = [base.reference for base in self.bases] + [other.reference for other in self.others]
         return [*found, self.frontend.reference] if self.frontend else found
-
-
-class _Lookup:
-    """The manifests of many references, each asked for once and all at the same time."""
-
-    def __init__(self, registry: Registry, pool: Executor, references: Sequence[Reference]) -> None:
-        def ask(reference: Reference) -> Union[Manifest, RegistryError]:
-            try:
-                return read.manifest(registry, reference)
-            except RegistryError as error:
-                return error
-
-        distinct = sorted(set(references), key=str)
-        self._answers = dict(zip(distinct, pool.map(ask, distinct)))
-
-    def manifest(self, reference: Reference) -> Manifest:
-        answer = self._answers[reference]
-        if isinstance(answer, RegistryError):
-            # Each image has an error of its own, with its own place.
-            raise answer.copy()
-        return answer
 
 
 @contextmanager
@@ -244,62 +226,105 @@ def _located(source: BuildInput, image: Optional[Image] = None) -> Iterator[None
         raise
 
 
-def _draft(dockerfile: Dockerfile, image: Image, engine: Engine, source: BuildInput) -> _Draft:
+def _drafts(
+    dockerfile: Dockerfile, images: Sequence[Image], engine: Engine, source: BuildInput, lookup: Lookup
+) -> list[Union[_Draft, Unplannable]]:
+    """The drafts of ``images``, of which registries were asked all that they need.
+
+    What the ONBUILD of bases reads can be other stages, with bases of their own.
+    """
+    draft = partial(_draft, dockerfile, engine=engine, source=source)
+
+    def again(before: _Draft, left: int) -> _Draft:
+        told = {base: lookup.config(base).triggers for base in before.bases}
+        triggers = {base: texts for base, texts in told.items() if texts}
+        if triggers == before.triggers:
+            return before
+        if not left:
+            raise DockerfileError(
+                "onbuild_too_deep",
+                f"The ONBUILD instructions of bases lead on to other bases more than {_MOST_ROUNDS} times.",
+                hint="Let a stage read what it needs itself.",
+            )
+        return draft(before.image, triggers)
+
+    drafts = [_or_unplannable(source, image, partial(draft, image, {})) for image in images]
+    for left in reversed(range(_MOST_ROUNDS)):
+        made = [each for each in drafts if isinstance(each, _Draft)]
+        lookup.ask(reference for each in made for reference in each.references)
+        lookup.ask_configs(base for each in made for base in each.bases)
+        before = drafts
+        drafts = [
+            _or_unplannable(source, each.image, partial(again, each, left))
+            if isinstance(each, _Draft)
+            else each
+            for each in before
+        ]
+        if all(after is each for after, each in zip(drafts, before)):
+            break
+    return drafts
+
+
+def _draft(
+    dockerfile: Dockerfile,
+    image: Image,
+    triggers: Mapping[Base, tuple[str, ...]],
+    *,
+    engine: Engine,
+    source: BuildInput,
+) -> _Draft:
     resolutions = resolve_all(
         dockerfile,
         image.platforms or (engine.native,),
         build_args={build_args.SOURCE_DATE_EPOCH: str(source.committed_at), **image.build_args},
         build_platform=engine.native,
         target=image.target,
+        triggers={
+            (base.stage, base.platform): read_triggers(texts, base.line) for base, texts in triggers.items()
+        },
     )
     chosen = bases(dockerfile, resolutions, image.base)
-    return _Draft(image, resolutions, chosen, frontend_of(dockerfile, image.build_args))
+    return _Draft(image, resolutions, chosen, frontend_of(dockerfile, image.build_args), triggers)
 
 
-def _epoch_read(dockerfile: Dockerfile, image: Image, source: BuildInput) -> Optional[int]:
+def _epoch_read(dockerfile: Dockerfile, draft: _Draft, source: BuildInput) -> Optional[int]:
     """The source's time where steps may see it: files can be equal in two commits, and times are not."""
     name = build_args.SOURCE_DATE_EPOCH
-    seen = name not in image.build_args and build_args.may_read(dockerfile, name)
+    seen = name not in draft.image.build_args and build_args.may_read(dockerfile, name, draft.all_triggers)
     return source.committed_at if seen else None
 
 
-def _refuse_unknown_arguments(
-    dockerfile: Dockerfile, draft: _Draft, lookup: _Lookup, registry: Registry
-) -> None:
+def _refuse_unknown_arguments(dockerfile: Dockerfile, draft: _Draft) -> None:
     """Raise ``DockerfileError`` where neither the Dockerfile nor a base's ONBUILD knows a build argument."""
     unknown = build_args.undeclared(dockerfile, draft.image.build_args)
-    pinned = {base.reference.with_digest(_platform_digest(lookup, base)) for base in draft.bases}
-    for reference in sorted(pinned, key=str) if unknown else ():
-        declared = build_args.declared_by(read.triggers(registry, reference))
-        unknown = [name for name in unknown if name not in declared]
-    build_args.refuse(unknown, dockerfile)
+    declared = build_args.declared_by(draft.all_triggers if unknown else ())
+    build_args.refuse([name for name in unknown if name not in declared], dockerfile)
 
 
-def _refuse_hazardous_bases(draft: _Draft, lookup: _Lookup, registry: Registry, engine_version: str) -> None:
+def _refuse_hazardous_bases(draft: _Draft, engine_version: str) -> None:
     """Raise ``DockerfileError`` where the ONBUILD of a base would end the engine."""
-    lines = {base.reference.with_digest(_platform_digest(lookup, base)): base.line for base in draft.bases}
-    for reference, line in lines.items():
-        for trigger in read.triggers(registry, reference):
+    for base, texts in draft.triggers.items():
+        for text in texts:
             try:
-                refuse_hazards(trigger, engine_version)
+                refuse_hazards(text, engine_version)
             except DockerfileError as error:
                 if error.code != "dockerfile_hazard":
                     continue  # What cannot be read is BuildKit's to refuse.
-                error.message = f"{reference.familiar} has in its ONBUILD: {error.message}"
-                error.line = line
+                error.message = f"{base.reference.familiar} has in its ONBUILD: {error.message}"
+                error.line = base.line
                 raise
 
 
-def _pinned(chosen: Sequence[Base], lookup: _Lookup) -> tuple[tuple[PlannedBase, ...], list[Base]]:
+def _pinned(chosen: Sequence[Base], lookup: Lookup) -> tuple[tuple[PlannedBase, ...], list[Base]]:
     """The bases with the digests that they have now, and the same bases pinned to them."""
     planned = tuple(_planned_base(lookup, base) for base in chosen)
     pinned = [replace(p.base, reference=p.base.reference.with_digest(p.digest)) for p in planned]
     return planned, pinned
 
 
-def _planned_base(lookup: _Lookup, base: Base) -> PlannedBase:
-    manifest = _manifest(lookup, base.reference, base.line)
-    if _fitting(manifest, base.stage_platform) is None:
+def _planned_base(lookup: Lookup, base: Base) -> PlannedBase:
+    manifest = lookup.manifest(base.reference, base.line)
+    if fitting(manifest, base.stage_platform) is None:
         raise DockerfileError(
             "base_lacks_platform",
             f"The base image {base.reference.familiar} has no {base.stage_platform}; it has "
@@ -311,40 +336,15 @@ def _planned_base(lookup: _Lookup, base: Base) -> PlannedBase:
     return PlannedBase(base, manifest.digest)
 
 
-def _frontend_digest(draft: _Draft, lookup: _Lookup) -> str:
+def _frontend_digest(draft: _Draft, lookup: Lookup) -> str:
     """The digest of the image that reads the Dockerfile, empty for BuildKit's own."""
     if draft.frontend is None:
         return ""
     try:
-        return _manifest(lookup, draft.frontend.reference, draft.frontend.line).digest
+        return lookup.manifest(draft.frontend.reference, draft.frontend.line).digest
     except RegistryError as error:
         error.hint = f"{FRONTEND_HINT} {error.hint}"
         raise
-
-
-def _manifest(lookup: _Lookup, reference: Reference, line: Optional[int]) -> Manifest:
-    try:
-        return lookup.manifest(reference)
-    except RegistryError as error:
-        error.line = line
-        if error.code in _MAY_BE_ELSEWHERE:
-            error.hint = f"{error.hint} {_REGISTRIES_HINT}".lstrip()
-        raise
-
-
-def _platform_digest(lookup: _Lookup, base: Base) -> str:
-    """The digest for one platform, so that a base's other platforms can move without a rebuild."""
-    return _digest_for(base.stage_platform, lookup.manifest(base.reference))
-
-
-def _digest_for(platform: Platform, manifest: Manifest) -> str:
-    """What BuildKit takes of an image for ``platform``, or all of it where that is for BuildKit to refuse."""
-    fitting = _fitting(manifest, platform)
-    return manifest.digest if fitting is None else manifest.platforms[fitting]
-
-
-def _fitting(manifest: Manifest, wanted: Platform) -> Optional[Platform]:
-    return next((platform for platform in wanted.fitting if platform in manifest.platforms), None)
 
 
 def _runnable(source: BuildInput, engine: Engine, images: Sequence[PlannedImage]) -> tuple[PlannedImage, ...]:

@@ -60,6 +60,10 @@ class FromFlag:
     spans: tuple[tuple[int, int], ...] = ()
     escape: str = "\\"
 
+    def triggered(self, line: int) -> FromFlag:
+        """The same, of the ONBUILD of a base image in the stage on ``line``."""
+        return replace(self, line=line, spans=())
+
     def pinned(self, reference: Reference) -> str:
         """The flag as it is written to name ``reference`` instead."""
         if self.instruction == "COPY":
@@ -78,6 +82,10 @@ class RemoteAdd:
     checksum: bool
     line: int
     onbuild: bool = False
+
+    def triggered(self, line: int) -> RemoteAdd:
+        """The same, of the ONBUILD of a base image in the stage on ``line``."""
+        return replace(self, line=line)
 
 
 @dataclass(frozen=True)
@@ -202,9 +210,9 @@ def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
         from_flags=tuple(
             replace(flag, onbuild=onbuild, escape="\\" if onbuild else escape)
             for command, onbuild in commands
-            for flag in _from_flags(command)
+            for flag in from_flags(command)
         ),
-        adds=tuple(_add(command, onbuild) for command, onbuild in commands if command.keyword == "add"),
+        adds=tuple(remote_add(command, onbuild) for command, onbuild in commands if command.keyword == "add"),
         used_fault=_first(fault_where_used(command, escape) for command, onbuild in commands if not onbuild),
         onbuild_fault=_first(
             fault_of(command, escape) or fault_where_used(command, escape)
@@ -260,14 +268,15 @@ def _first_characters(spans: tuple[tuple[int, int], ...], count: int) -> tuple[t
     return tuple(result)
 
 
-def _add(command: Instruction, onbuild: bool) -> RemoteAdd:
+def remote_add(command: Instruction, onbuild: bool = False) -> RemoteAdd:
+    """What an ADD adds."""
     listed = json_array(command.args)
     words = [str(word) for word in listed] if listed is not None else BLANKS.split(command.args)
     return RemoteAdd(tuple(words[:-1]), bool(command.flag_values("checksum")), command.line, onbuild)
 
 
-def _from_flags(command: Instruction) -> Iterator[FromFlag]:
-    """The flags of a COPY or RUN that name something."""
+def from_flags(command: Instruction) -> Iterator[FromFlag]:
+    """The flags of a COPY or RUN that name a stage or an image."""
     for flag, spans in zip(command.flags, command.flag_spans):
         name, _, value = flag.partition("=")
         if command.keyword == "copy" and name == "--from" and value:

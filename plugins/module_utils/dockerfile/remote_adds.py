@@ -34,6 +34,7 @@ def moving_adds(
             above = () if used.parent is None else dockerfile.stages[used.parent].adds
             in_force = [add for add in used.stage.adds if not add.onbuild]
             in_force += [add for add in above if add.onbuild]
+            in_force += used.triggers.adds
             for add in in_force:
                 if not add.checksum and any(_moves(word, remote) for word in add.sources):
                     found[add] = None

@@ -38,11 +38,11 @@ def rewrite(
 ) -> str:
     """The Dockerfile's text with the base of each stage in ``names`` replaced, else byte for byte.
 
-    So is what each flag in ``pins`` names. What stands on several lines is replaced on the last of them and
-    left out on the others, so that all lines keep their numbers.
+    So is what each flag of it in ``pins`` names. What stands on several lines is replaced on the last of them
+    and left out on the others, so that all lines keep their numbers.
     """
     changes = [(dockerfile.stages[index].base_spans, name) for index, name in names.items()]
-    changes += [(flag.spans, flag.pinned(reference)) for flag, reference in (pins or {}).items()]
+    changes += [(flag.spans, flag.pinned(to)) for flag, to in (pins or {}).items() if flag.spans]
     pieces: list[str] = []
     behind = 0
     for spans, new in sorted(changes):
@@ -79,6 +79,9 @@ def inject(
     ``FROM --platform=$BUILDPLATFORM tools:$TARGETARCH``, the name ends in ``$TARGETPLATFORM``.
     A stage that starts from an image on some platforms only stays as written. Raises
     ``DockerfileError`` (code ``base_differs_by_platform``) where neither can give the bases chosen.
+
+    What stays as written, and what only the ONBUILD of a base says, gets a context of its own name, unless a
+    stage has that name (code ``stage_hides_image``).
     """
     taken = max((len(match) for match in re.findall(f"{_PREFIX}x*", dockerfile.text)), default=None)
     prefix = _PREFIX if taken is None else _PREFIX.ljust(taken + 1, "x")
@@ -94,6 +97,8 @@ def inject(
         if index in without_image:
             if any(base.overridden for base in of_stage):
                 raise _inseparable(dockerfile.stages[index], "starts from an image on some platforms only")
+            for base in of_stage:
+                contexts.update(_by_own_name(dockerfile, base.original, base.reference, base.line))
             continue
         name = names[index] = f"{prefix}-{index}"
         needed = {(base.stage_platform, base.reference) for base in of_stage}
@@ -105,7 +110,27 @@ def inject(
         for base in of_stage:
             key = f"{name}/{base.platform}" if several else name
             contexts[f"{key}::{base.stage_platform}"] = f"docker-image://{base.reference}"
+    for flag, reference in (pins or {}).items():
+        if not flag.spans:
+            contexts.update(_by_own_name(dockerfile, flag.name, reference, flag.line))
     return Injection(rewrite(dockerfile, names, pins), contexts)
+
+
+def _by_own_name(dockerfile: Dockerfile, name: str, pinned: Reference, line: int) -> dict[str, str]:
+    """The named context by which BuildKit takes ``pinned`` wherever it looks for the image ``name``."""
+    named = Reference.parse(name)
+    if named.digest:
+        return {}
+    for stage in dockerfile.stages:
+        if stage.name == named.familiar:
+            # The context would stand for the stage, whose steps BuildKit would leave out.
+            raise DockerfileError(
+                "stage_hides_image",
+                f"The image {name} cannot be pinned, because {place_of(stage)} has its name.",
+                hint="Give the stage another name.",
+                place=Place(line=line),
+            )
+    return {named.familiar: f"docker-image://{pinned}"}
 
 
 def _inseparable(stage: Stage, why: str) -> DockerfileError:

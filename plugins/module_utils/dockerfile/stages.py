@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from ..errors import DockerfileError, Place
@@ -21,6 +21,7 @@ from ..oci.platform import Platform, is_system
 from ..oci.reference import Reference
 from .instructions import SCRATCH, Dockerfile, FromFlag, Stage
 from .shell import Budget, ExpansionError, expand, shown
+from .triggers import NO_TRIGGERS, Triggers
 
 _INDEX = re.compile(r"[+-]?[0-9]+\Z")
 _SYSTEM = re.compile(r"([A-Za-z0-9_-]+)(\([^/]*\))?\Z")
@@ -36,7 +37,8 @@ class UsedStage:
     the index of the earlier stage it starts from; ``image`` is the image it starts from; ``fault`` says
     why its base can be neither, unless another one takes its place;
     or all are ``None``, and it starts from ``scratch``. ``platform`` is what the
-    base is pulled for and its RUN instructions run on; ``runs`` whether there are any.
+    base is pulled for and its RUN instructions run on; ``runs`` whether there are any. ``triggers`` are those
+    of the image.
     """
 
     stage: Stage
@@ -46,6 +48,11 @@ class UsedStage:
     image: Optional[Reference]
     runs: bool
     fault: Optional[DockerfileError] = None
+    triggers: Triggers = NO_TRIGGERS
+
+    def triggered(self, triggers: Triggers) -> UsedStage:
+        """The same, with what the image's ONBUILD does in it."""
+        return replace(self, triggers=triggers, runs=self.runs or triggers.runs)
 
     @property
     def replaceable(self) -> bool:
@@ -55,7 +62,7 @@ class UsedStage:
 
 @dataclass(frozen=True)
 class UsedImage:
-    """An image that COPY --from or RUN --mount reads, and the flag of the Dockerfile that names it."""
+    """An image that COPY --from or RUN --mount reads, and the flag that names it."""
 
     reference: Reference
     platform: Platform
@@ -96,11 +103,20 @@ def resolve_all(
     build_args: Mapping[str, str],
     build_platform: Platform,
     target: Optional[str] = None,
+    triggers: Optional[Mapping[tuple[int, Platform], Triggers]] = None,
 ) -> tuple[Resolution, ...]:
-    """What the builds of one image for each of ``platforms`` use (see ``resolve``)."""
+    """What the builds of one image for each of ``platforms`` use (see ``resolve``).
+
+    ``triggers`` are known for each stage and platform.
+    """
     return tuple(
         resolve(
-            dockerfile, build_args=build_args, platform=platform, build_platform=build_platform, target=target
+            dockerfile,
+            build_args=build_args,
+            platform=platform,
+            build_platform=build_platform,
+            target=target,
+            triggers={stage: each for (stage, of), each in (triggers or {}).items() if of == platform},
         )
         for platform in platforms
     )
@@ -113,10 +129,12 @@ def resolve(
     platform: Platform,
     build_platform: Platform,
     target: Optional[str] = None,
+    triggers: Optional[Mapping[int, Triggers]] = None,
 ) -> Resolution:
     """What a build of stage ``target`` (name or index, the last by default) for ``platform`` uses.
 
-    ``build_platform`` is the builder's own platform. Raises ``DockerfileError``.
+    ``build_platform`` is the builder's own platform; ``triggers`` are what is known of those of the images
+    that stages, by their indices, start from. Raises ``DockerfileError``.
     """
     if dockerfile.fault and SYNTAX_ARGUMENT not in build_args:
         raise dockerfile.fault
@@ -127,7 +145,10 @@ def resolve(
     variables = _variables(
         dockerfile, build_args, _predefined(dockerfile, platform, build_platform, target_name), budget
     )
-    stages = _all_stages(dockerfile, variables, platform, build_platform, budget)
+    stages = [
+        used.triggered(triggers[used.stage.index]) if triggers and used.stage.index in triggers else used
+        for used in _all_stages(dockerfile, variables, platform, build_platform, budget)
+    ]
     # Like _all_stages, this judges every stage, needed or not.
     reads = _Reads(dockerfile, stages, platform)
     needs = [
@@ -378,6 +399,8 @@ class _Reads:
             for flag in stages[parent].stage.from_flags if parent is not None else ():
                 if flag.onbuild:
                     self._read(used.stage.index, flag)
+            for flag in used.triggers.from_flags:
+                self._read(used.stage.index, flag)
 
     def _read(self, index: int, flag: FromFlag) -> None:
         number = int(flag.name[:10]) if flag.instruction == "COPY" and _INDEX.match(flag.name) else None

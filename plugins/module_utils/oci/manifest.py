@@ -73,6 +73,13 @@ class Content:
     attestations: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class ImageConfig:
+    """What the config of an image says for builds on it: ``triggers`` are its ONBUILD, as written."""
+
+    triggers: tuple[str, ...] = ()
+
+
 def parse(body: bytes, content_type: str) -> Content:
     """Read a manifest or index; ``content_type`` counts where the content does not name its own type.
 
@@ -100,11 +107,15 @@ def parse(body: bytes, content_type: str) -> Content:
     raise ValueError("it is neither an index nor the manifest of an image")
 
 
-def triggers_of(config: bytes) -> tuple[str, ...]:
-    """The ONBUILD instructions of the image with this config. Raises ``ValueError`` as ``parse`` does."""
-    running = _json_object(config).get("config")
+def config_of(body: bytes) -> ImageConfig:
+    """Read the config of an image. Raises ``ValueError`` as ``parse`` does."""
+    running = _json_object(body).get("config")
     given = running.get("OnBuild") if isinstance(running, dict) else None
-    return tuple(text for text in given if isinstance(text, str)) if isinstance(given, list) else ()
+    return ImageConfig(tuple(map(_whole, filter(_is_text, given if isinstance(given, list) else ()))))
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def platform_of(config: bytes) -> Optional[Platform]:

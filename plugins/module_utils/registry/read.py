@@ -15,7 +15,16 @@ from typing import Optional
 from ..errors import RegistryError
 from ..network.failure import Failure
 from ..oci.digest import is_digest, matches
-from ..oci.manifest import INDEX_TYPES, MANIFEST_TYPES, Content, Manifest, parse, platform_of, triggers_of
+from ..oci.manifest import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    Content,
+    ImageConfig,
+    Manifest,
+    config_of,
+    parse,
+    platform_of,
+)
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..parallel import in_parallel
@@ -80,16 +89,16 @@ def missing(registry: Registry, held: Manifest) -> list[str]:
     return lost + list(dict.fromkeys(what for what, held_ in zip(blobs.values(), there) if not held_))
 
 
-def triggers(registry: Registry, reference: Reference) -> tuple[str, ...]:
-    """The instructions that the image of one platform has for builds on it (ONBUILD), as written."""
+def config(registry: Registry, reference: Reference) -> ImageConfig:
+    """What the image of one platform says for builds on it."""
 
-    def look_up(repository: Repository) -> tuple[str, ...]:
+    def look_up(repository: Repository) -> ImageConfig:
         _, held = content(repository, reference.digest or reference.tag or "latest")
         if held.config is None:
-            return ()
-        config = _config(repository, held.config)
+            return ImageConfig()
+        body = _config(repository, held.config)
         with _reading(repository):
-            return triggers_of(config)
+            return config_of(body)
 
     return registry.ask("read", reference, look_up, mirrors=True)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,7 +36,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.ta
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import Endpoint
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.find import Engine
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
-from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.manifest import Manifest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.manifest import ImageConfig, Manifest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
@@ -71,12 +71,17 @@ def base(reference: Reference) -> Manifest:
 class Registries:
     """Hold every base image; of the images to build they hold ``pushed``, or answer with that error.
 
-    ``moved`` are the base images, by their short names, that are other ones now for that platform alone.
+    ``moved`` are the base images, by their short names, that are other ones now for that platform alone;
+    ``triggers`` are their ONBUILD.
     """
 
     pushed: Mapping[str, Union[Manifest, RegistryError]] = field(default_factory=dict)
     lacking: tuple[Platform, ...] = ()
     moved: Mapping[str, Platform] = field(default_factory=dict)
+    triggers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def config(self, reference: Reference) -> ImageConfig:
+        return ImageConfig(tuple(self.triggers.get(replace(reference, digest=None).familiar, ())))
 
     def manifest(self, reference: Reference, *, mirrors: bool = True) -> Manifest:
         if mirrors:
@@ -101,6 +106,7 @@ def asked_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
         return registry.manifest(reference, mirrors=mirrors)
 
     monkeypatch.setattr(read, "manifest", manifest)
+    monkeypatch.setattr(read, "config", lambda registry, reference: registry.config(reference))
     monkeypatch.setattr(read, "missing", lambda registry, index: list(map(str, registry.missing(index))))
 
 
@@ -195,6 +201,61 @@ def test_an_image_that_is_read_counts_for_the_platforms_that_are_built(source: B
         assert hashed(source, moved, platforms=platforms) != hashed(source, platforms=platforms)
     pins = planned(source, PLAIN, image("localhost:5000/a"), registries=moved).pending[1].recipe.injection
     assert digest("moved index") in pins.text + str(pins.contexts)
+
+
+STAGES = "FROM tools:1 AS tools\nFROM golang:1 AS last\nFROM alpine AS final\n"
+TRIGGERS = {
+    "debian:12": ["COPY --from=tools / /", "RUN --mount=from=busybox:2,target=/b x", "ARG SOURCE_DATE_EPOCH"],
+    "tools:1": ["COPY --from=last / /", "COPY --from=left:latest / /", "COPY <<"],
+    "left": ["COPY --from=nothing:1 / /"],
+}
+
+
+def test_what_the_onbuild_of_a_base_reads_is_pinned_and_counts(source: BuildInput) -> None:
+    Path(source.dockerfile).write_text(STAGES, encoding="utf-8")
+    wanted = image("localhost:5000/a:1", base={"final": "debian:12"})
+
+    def plan(source: BuildInput = source, **values: Any) -> Any:
+        (found,) = planned(source, wanted, registries=Registries(**values)).images
+        return found
+
+    quiet, triggered = plan(), plan(triggers=TRIGGERS)
+    assert [base.base.original for base in quiet.head.bases] == ["alpine"]
+    assert [base.base.original for base in triggered.head.bases] == ["tools:1", "golang:1", "alpine"]
+    own = {name: to for name, to in triggered.recipe.injection.contexts.items() if "::" not in name}
+    references = {name: Reference.parse(name) for name in ("busybox:2", "left")}
+    assert own == {
+        name: f"docker-image://{reference.with_digest(digest(str(reference)))}"
+        for name, reference in references.items()
+    }
+    moved = [plan(triggers=TRIGGERS, moved={name: AMD64}) for name in ("busybox:2", "left", "golang:1")]
+    later = plan(replace(source, committed_at=7), triggers=TRIGGERS)
+    hashes = [each.head.input_hash for each in (quiet, triggered, *moved, later)]
+    assert len(set(hashes)) == len(hashes)
+    assert plan(triggers=TRIGGERS, moved={"left": ARM64, "nothing:1": AMD64}).head.input_hash == hashes[1]
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "triggers", "code"),
+    [
+        ("FROM a\nFROM b AS tools\nFROM c\n", {"c": ["COPY --from=tools:latest / /"]}, "stage_hides_image"),
+        ("FROM a\nFROM c AS d\n", {"c": ["COPY --from=d / /"]}, "dockerfile_circle"),
+        (
+            "".join(f"FROM b{n} AS s{n}\n" for n in range(40)) + "FROM c\n",
+            {f"b{n}": [f"COPY --from=s{n + 1} / /"] for n in range(39)} | {"c": ["COPY --from=s0 / /"]},
+            "onbuild_too_deep",
+        ),
+    ],
+)
+def test_an_onbuild_that_cannot_be_followed_is_an_error_of_its_image(
+    source: BuildInput, dockerfile: str, triggers: dict[str, Sequence[str]], code: str
+) -> None:
+    Path(source.dockerfile).write_text(dockerfile, encoding="utf-8")
+    wanted, other = image("localhost:5000/a:1"), image("localhost:5000/b:1", base={"final": "quiet"})
+    failed, fine = planned(source, wanted, other, registries=Registries(triggers=triggers)).images
+    assert isinstance(failed, Unplannable)
+    assert (failed.error.code, failed.error.image) == (code, "localhost:5000/a:1")
+    assert fine.head.state == "pending"
 
 
 def pushed(source: BuildInput, wanted: Image, **values: Any) -> Manifest:

@@ -4,7 +4,11 @@ from __future__ import annotations
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.instructions import parse
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.remote_adds import moving_adds
-from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.stages import resolve_all
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.stages import (
+    resolve,
+    resolve_all,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.triggers import read_triggers
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 
 AMD64 = Platform.parse("linux/amd64")
@@ -60,3 +64,12 @@ def test_only_stages_in_use_count_and_onbuild_where_it_acts() -> None:
     )
     assert lines(text, target="parent") == []
     assert lines(text) == [4]
+
+
+def test_the_onbuild_of_a_base_counts() -> None:
+    dockerfile = parse("FROM scratch\nFROM base\n")
+    triggers = read_triggers(["ADD a /", "ADD http://example.org/a /a"], 2)
+    found = resolve(
+        dockerfile, build_args={}, platform=AMD64, build_platform=AMD64, triggers={1: triggers, 0: triggers}
+    )
+    assert [add.line for add in moving_adds(dockerfile, [found], {})] == [2]
