@@ -108,12 +108,24 @@ def test_two_engines_push_the_same_digest_of_a_commit(
     )
 
 
-def test_an_engine_that_cannot_do_so_pushes_all_the_same_and_says_so(
-    tmp_path: Path, engine: Engine, machine: tuple[Path, Path]
+@pytest.mark.each_engine
+def test_an_engine_keeps_no_image_that_it_pushes_and_gives_files_the_time_of_the_commit_if_asked_to(
+    site: Site,
 ) -> None:
-    if engines.rewrites_timestamps(engines.find()):
-        pytest.skip("the site's engine can")
-    site = Site(engine, tmp_path)
+    build(site, "rewritten")
+    build(site, "as-it-comes", reproducible=False)
+    assert TOLD not in site.told
+    kept = site.engine.docker("image", "ls", "--format={{.Repository}}").decode()
+    assert site.repository("app") not in kept
+    made_at = "/bin/busybox", "stat", "-c", "%Y", "/two"
+    assert site.pushed("app", "rewritten").run(*made_at).split() == [b"1700000000"]
+    assert site.pushed("app", "as-it-comes").run(*made_at).split() != [b"1700000000"]
+
+
+def test_a_builder_that_cannot_do_so_pushes_all_the_same_and_says_so(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_REWRITING_ENGINE", (1000,))
     build(site, "not-asked", reproducible=False)
     assert TOLD not in site.told
     build(site, "told")

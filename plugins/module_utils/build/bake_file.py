@@ -27,9 +27,10 @@ class Target:
     that stand for the base images there. ``description`` says where the image comes from, in labels
     and annotations under the user's own; ``record`` are annotations of the whole only, for a later run.
     ``attest`` lists the attestations to add. Without ``push`` it is only built, into the build cache;
-    with ``cached`` it comes from there, whatever the image's ``no_cache`` says. Unless
-    ``kept``, the engine does not keep the image in its store. ``rewrite_timestamps`` gives the files of an
-    image that is not kept the time ``source_date_epoch`` at the latest. ``build_args`` go before the image's.
+    with ``cached`` it comes from there, whatever the image's ``no_cache`` says. ``engines_own`` is whether an
+    engine's own builder builds it. Unless ``kept``, the builder does not keep the image in its store.
+    ``rewrite_timestamps`` gives the files of an image that is not kept the time ``source_date_epoch`` at the
+    latest. ``build_args`` go before the image's.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Target:
     source_date_epoch: int
     push: bool = True
     cached: bool = False
+    engines_own: bool = False
     kept: bool = True
     rewrite_timestamps: bool = False
     build_args: Mapping[str, str] = field(default_factory=dict)
@@ -112,7 +114,10 @@ def _target(context: str, target: Target) -> dict[str, Any]:
 def _output(target: Target) -> str:
     if not target.push:
         return "type=cacheonly"
-    output = "type=image,push=true,oci-mediatypes=true"
+    # What an engine's own builder is told to push by a word, buildx before 0.22 pushes itself: by tag, from
+    # the engine's store, whatever stands there by then. No word is the same to BuildKit, none to buildx.
+    push = "" if target.engines_own else "true"
+    output = f"type=image,push={push},oci-mediatypes=true"
     if target.kept:
         return output
     # BuildKit cannot rewrite what it also unpacks into its store.

@@ -15,7 +15,7 @@ from typing import Any, Optional, Union
 from ..docker_config import docker_config_folder
 from ..document.options import Options
 from ..engine import buildx
-from ..engine.find import rewrites_timestamps
+from ..engine.find import is_engines_own, rewrites_timestamps
 from ..errors import BuildError, RegistryError
 from ..listener import HidingListener, Listener
 from ..oci.manifest import Manifest
@@ -175,14 +175,18 @@ class BuildxBaker:
             source_date_epoch=self._source.committed_at,
             push=step is not Step.BUILD,
             cached=step is Step.PUSH,
-            kept=not self._pushes_directly,
+            engines_own=self._engines_own,
+            kept=not self._engines_own and not self._rewrites,
             rewrite_timestamps=self._rewrite_timestamps,
             build_args=recipe.build_args,
         )
 
     @cached_property
-    def _pushes_directly(self) -> bool:
-        """Whether images go to the registry alone: keeping them takes time, and tags are shared."""
+    def _engines_own(self) -> bool:
+        return is_engines_own(self._engine)
+
+    @cached_property
+    def _rewrites(self) -> bool:
         return rewrites_timestamps(self._engine)
 
     @cached_property
@@ -190,11 +194,11 @@ class BuildxBaker:
         """Whether files get the commit's time; without a commit there is none to give them."""
         if not self._options.reproducible or not self._source.committed_at:
             return False
-        if not self._pushes_directly:
+        if not self._rewrites:
             self._listener.line(
                 "this builder cannot give files the commit's time: another engine gives other digests"
             )
-        return self._pushes_directly
+        return self._rewrites
 
     @cached_property
     def _environment(self) -> dict[str, str]:

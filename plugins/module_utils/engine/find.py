@@ -28,8 +28,6 @@ _LEFT_OUT = ("linux/386", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7")
 # BuildKit's ``rewrite-timestamp``, which Docker Engine has had since 26.
 _REWRITING_BUILDKIT = (0, 13)
 _REWRITING_ENGINE = (26, 0)
-# buildx before docker/buildx#3023 pushes a second time, from the engine's store, what is not kept there.
-_PUSHING_ONCE_BUILDX = (0, 22)
 
 
 @dataclass(frozen=True)
@@ -135,18 +133,21 @@ def _runnable(engine: Engine) -> tuple[Platform, ...]:
     return found
 
 
-def rewrites_timestamps(engine: Engine) -> bool:
-    """Whether the builder can push images that it does not keep, and give their files the commit's time.
-
-    An engine's own builder does the one only with the other. With that time others build the same digest.
-    """
-    if engine.builder:
-        told = program.tell(engine.buildx, engine.endpoint, "inspect", engine.builder).stdout
-        if not re.search(r"^Driver:\s*docker$", told, re.MULTILINE):
-            found = re.findall(r"^BuildKit version:\s*(.+)$", told, re.MULTILINE)
-            return bool(found) and all(version_numbers(text) >= _REWRITING_BUILDKIT for text in found)
-    buildx = program.version(engine.buildx, engine.endpoint)
-    return (
-        version_numbers(engine.version) >= _REWRITING_ENGINE
-        and version_numbers(buildx) >= _PUSHING_ONCE_BUILDX
+def is_engines_own(engine: Engine) -> bool:
+    """Whether the builder is the engine's own (buildx's driver ``docker``), with the containerd store."""
+    return has_containerd_store(engine.info) and (
+        not engine.builder or bool(re.search(r"^Driver:\s*docker$", _inspected(engine), re.MULTILINE))
     )
+
+
+def rewrites_timestamps(engine: Engine) -> bool:
+    """Whether the builder can give files of images that are not kept the commit's time."""
+    if is_engines_own(engine):
+        return version_numbers(engine.version) >= _REWRITING_ENGINE
+    found = re.findall(r"^BuildKit version:\s*(.+)$", _inspected(engine), re.MULTILINE)
+    return bool(found) and all(version_numbers(text) >= _REWRITING_BUILDKIT for text in found)
+
+
+def _inspected(engine: Engine) -> str:
+    """What buildx tells of the builder, nothing where it tells nothing."""
+    return program.tell(engine.buildx, engine.endpoint, "inspect", engine.builder).stdout

@@ -34,7 +34,7 @@ _STYLES = {
 }
 _REPRODUCIBLE = "with options.reproducible, the same for a commit on any engine of this version"
 _NOT_REPRODUCIBLE = (
-    "differ from another engine's, which takes buildx 0.22 or newer, or BuildKit 0.13 or newer"
+    "differ from another engine's, which takes Docker Engine 26 or newer, or BuildKit 0.13 or newer"
 )
 _WIDEST = 10_000
 _HEADINGS = ("Image", "Tag", "Platforms", "Digest", "Base", "Time", "State")

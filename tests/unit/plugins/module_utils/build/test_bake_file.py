@@ -57,6 +57,10 @@ def test_an_image_is_kept_by_the_engine_or_not_and_its_timestamps_are_rewritten_
     assert content(unkept)["output"] == [
         "type=image,push=true,oci-mediatypes=true,rewrite-timestamp=true,unpack=false,store=false"
     ]
+    own = replace(unkept, engines_own=True)
+    assert content(own)["output"] == [
+        "type=image,push=,oci-mediatypes=true,rewrite-timestamp=true,unpack=false,store=false"
+    ]
     built_only = replace(unkept, push=False)
     assert content(built_only)["output"] == ["type=cacheonly"]
 
