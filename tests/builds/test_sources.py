@@ -8,9 +8,11 @@ import json
 import os
 import subprocess
 import tarfile
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Optional
 
@@ -177,6 +179,42 @@ def test_a_local_folder_is_used_where_it_is_and_left_as_it_was(site: Site) -> No
     source = {**dockerfile(site, f"FROM {BASE}\nCOPY . /code\n"), "build_context": {"path": str(context)}}
     assert files_of(site.built(source)) == [".dockerignore", "a"]
     assert sorted((path, path.stat().st_mtime_ns) for path in context.rglob("*")) == before
+
+
+def test_an_image_of_a_folder_is_from_when_the_newest_of_its_files_is(site: Site) -> None:
+    context = site.write(a="a", folder__b="b", c="c", ignored="x", _dockerignore="ignored\n")
+    times = {"a": 1_600_000_000.5, "folder/b": 1_600_000_007.9, "ignored": 1_700_000_000, "c": -5}
+    os.utime(context / ".dockerignore", (1, 1))
+    for name, seconds in times.items():
+        os.utime(context / name, (seconds, seconds))
+    source = {**dockerfile(site, f"FROM {BASE}\nCOPY . /code\n"), "build_context": {"path": str(context)}}
+    image = site.built(source)
+    created = "2020-09-13T12:26:47Z"
+    assert image.config()["created"] == created
+    assert image.config()["config"]["Labels"]["org.opencontainers.image.created"] == created
+    assert image.annotations["org.opencontainers.image.created"] == created
+    os.utime(context / "a", (1_600_000_100, 1_600_000_100))
+    assert [result.state for result in site.build(source).results] == ["unchanged"]
+    assert site.build(source, options={"rebuild": "always"}).error is None
+    assert site.pushed().config()["created"] == "2020-09-13T12:28:20Z"
+
+
+def test_a_time_of_the_documents_own_is_told_as_the_images(site: Site) -> None:
+    source = dockerfile(site, f"FROM {BASE}\nCOPY . /code\n")
+    image = site.built(source, {"build_args": {"SOURCE_DATE_EPOCH": "1600000007"}})
+    assert image.config()["created"] == "2020-09-13T12:26:47Z"
+    assert image.annotations["org.opencontainers.image.created"] == "2020-09-13T12:26:47Z"
+
+
+@pytest.mark.each_engine
+def test_an_image_of_a_dockerfile_alone_is_from_when_it_was_built(site: Site) -> None:
+    begun = time.time() - 1
+    source = dockerfile(site, f"FROM {BASE}\nRUN : {uuid.uuid4()}\n")
+    image = site.built(source)
+    assert begun < datetime.fromisoformat(image.config()["created"][:19] + "+00:00").timestamp()
+    digest = image.digest
+    assert site.build(source, options={"rebuild": "always"}).error is None
+    assert site.pushed().digest == digest
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from ..dockerfile.build_args import SOURCE_DATE_EPOCH
+from ..document.target import Image
 from .plan import BuildInput
 from .planned import Planned
 
@@ -21,10 +23,9 @@ def describe(source: BuildInput, image: Planned) -> dict[str, str]:
         found["source"] = source.url
     if source.revision:
         found["revision"] = source.revision
-    if source.committed_at:
-        found["created"] = datetime.fromtimestamp(source.committed_at, timezone.utc).strftime(
-            "%Y-%m-%dT%H:%M:%SZ"
-        )
+    created = _created(source, image.head.image)
+    if created:
+        found["created"] = created
     foundations = {
         resolution.platform: resolution.foundation().stage.index for resolution in image.recipe.resolutions
     }
@@ -36,3 +37,13 @@ def describe(source: BuildInput, image: Planned) -> dict[str, str]:
     if len(bases) == 1:
         found["base.name"], found["base.digest"] = bases.pop()
     return {_PREFIX + name: value for name, value in found.items()}
+
+
+def _created(source: BuildInput, image: Image) -> str:
+    """The time that BuildKit gives the image, empty where that is the time of the build."""
+    try:
+        seconds = int(image.build_args.get(SOURCE_DATE_EPOCH) or source.committed_at)
+        made = datetime.fromtimestamp(seconds, timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        return ""  # for BuildKit to refuse
+    return made.strftime("%Y-%m-%dT%H:%M:%SZ") if seconds else ""

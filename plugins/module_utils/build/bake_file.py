@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from ..dockerfile.build_args import SOURCE_DATE_EPOCH
+from ..dockerfile.build_args import of_time
 from ..document.options import Options
 from ..document.target import Cache, Image
 from ..oci.platform import Platform
@@ -30,7 +30,7 @@ class Target:
     with ``cached`` it comes from there, whatever the image's ``no_cache`` says. ``engines_own`` is whether an
     engine's own builder builds it. Unless ``kept``, the builder does not keep the image in its store.
     ``rewrite_timestamps`` gives the files of an image that is not kept the time ``source_date_epoch`` at the
-    latest. ``build_args`` go before the image's.
+    latest, which is 0 where there is none. ``build_args`` go before the image's.
     """
 
     key: str
@@ -83,7 +83,7 @@ def secrets(targets: Sequence[Target]) -> list[Secret]:
 
 def _target(context: str, target: Target) -> dict[str, Any]:
     image = target.image
-    epoch = {SOURCE_DATE_EPOCH: str(target.source_date_epoch)}
+    epoch = of_time(target.source_date_epoch)
     content: dict[str, Any] = {
         "context": context,
         "dockerfile": target.dockerfile,

@@ -52,7 +52,7 @@ class BuildInput:
     """A source ready to build: absolute paths of the context and the Dockerfile, and where they come from.
 
     ``dockerfile_name`` is what the user calls the Dockerfile. ``revision`` and ``url``
-    may be empty; ``committed_at`` is in Unix seconds. What is ``known`` of it is not read
+    may be empty; ``committed_at`` is in Unix seconds, 0 for no time. What is ``known`` of it is not read
     again; without the paths it can be planned, not built. ``dockerignore`` is as in a ``SourceTree``.
     """
 
@@ -88,9 +88,13 @@ class Plan:
     images: tuple[PlannedImage, ...]
 
     def holds_for(self, source: BuildInput) -> bool:
-        """Whether ``source`` has the Dockerfile and the context that were planned. Raises ``OSError``."""
+        """Whether ``source`` has the Dockerfile, context and time that were planned. Raises ``OSError``."""
         known = self.known
-        return (source.read_dockerfile(), source.read_context()) == (known.dockerfile, known.context_digest)
+        return (source.read_dockerfile(), source.read_context(), source.committed_at) == (
+            known.dockerfile,
+            known.context_digest,
+            known.committed_at,
+        )
 
     @property
     def pending(self) -> tuple[Planned, ...]:
@@ -276,7 +280,7 @@ def _draft(
     resolutions = resolve_all(
         dockerfile,
         image.platforms or (engine.native,),
-        build_args={build_args.SOURCE_DATE_EPOCH: str(source.committed_at), **image.build_args},
+        build_args={**build_args.of_time(source.committed_at), **image.build_args},
         build_platform=engine.native,
         target=image.target,
         triggers={

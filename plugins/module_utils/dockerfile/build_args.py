@@ -13,7 +13,7 @@ from .parser import InstructionReader, quoted_words
 from .shell import shown
 from .stages import SYNTAX_ARGUMENT
 
-#: The build argument that each build is given: the source's time, in Unix seconds.
+#: The build argument that builds are given: the source's time, in Unix seconds.
 SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 
 # Source: the Dockerfile reference, on predefined, built-in, and automatic platform ARGs.
@@ -31,6 +31,11 @@ _PREDEFINED = frozenset(
 _BUILDKIT = "BUILDKIT_"
 # What makes another name of what is written as one.
 _EXPANDED = re.compile("[$'\"\\\\`]")
+
+
+def of_time(seconds: int) -> dict[str, str]:
+    """What a build is given for a source of that time, in Unix seconds; nothing for 0, which is no time."""
+    return {SOURCE_DATE_EPOCH: str(seconds)} if seconds else {}
 
 
 def undeclared(dockerfile: Dockerfile, build_args: Mapping[str, str]) -> list[str]:

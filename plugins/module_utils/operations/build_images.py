@@ -30,6 +30,7 @@ from ..listener import HidingListener, Listener
 from ..policy import PERMISSIVE, Policy
 from ..process import time_limit
 from ..registry.client import Registry
+from ..sources.context_digest import newest_time
 from ..sources.dockerignore import find_ignore, read_ignore
 from ..sources.memory import remember
 from ..sources.snapshot import snapshot
@@ -143,6 +144,8 @@ class _Request:
     def build(self, source: BuildInput, tree: Optional[SourceTree], plan_only: bool) -> list[ImageResult]:
         """Build the images of ``source``, which is in ``tree`` if it was fetched."""
         self.listener.line("resolving base images")
+        if self._is_the_users(source):
+            source = _timed(source)
         plan = self._plan(source)
         if plan.pending and not plan_only:
             if self._take_turn():
@@ -158,6 +161,10 @@ class _Request:
         folder = self.home.directory("build")
         with BuildxBaker(plan, self.options, self.access, self.registry, folder, self.listener) as baker:
             return carry_out(plan.images, self.options, baker, self.listener)
+
+    def _is_the_users(self, source: BuildInput) -> bool:
+        """Whether ``source`` is a folder of the user's, used where it is."""
+        return not source.known and not source.context.startswith(os.path.join(self.home.path, ""))
 
     def _take_turn(self) -> bool:
         """Wait for other builds of the same tags; whether a plan from before can be out of date."""
@@ -178,7 +185,7 @@ class _Request:
         if isinstance(self.place, InWorkspace) and source.known:
             tree = fetch_again(self.place.source, source.revision, self.home, self.listener, self.policy)
             source = _fetched(tree)
-        elif not source.context.startswith(os.path.join(self.home.path, "")):
+        elif self._is_the_users(source):
             source = _snapshot(source, self.home)
         return source, tree
 
@@ -213,7 +220,12 @@ def _snapshot(source: BuildInput, home: Workspace) -> BuildInput:
         ignore = os.path.join(home.path, "snapshot.dockerignore")
         shutil.copyfile(source.dockerignore, ignore)
     snapshot(source.context, read_ignore(ignore), copy)
-    return replace(source, context=copy, dockerignore=ignore)
+    return _timed(replace(source, context=copy, dockerignore=ignore))
+
+
+def _timed(source: BuildInput) -> BuildInput:
+    """The same source, a folder, with the time of the newest of its files."""
+    return replace(source, committed_at=newest_time(source.context, read_ignore(source.dockerignore)))
 
 
 def _local(place: InFolder) -> BuildInput:

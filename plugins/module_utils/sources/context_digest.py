@@ -32,6 +32,15 @@ def context_digest(context: str, ignore: Ignore) -> str:
     return total.hexdigest()
 
 
+def newest_time(context: str, ignore: Ignore) -> int:
+    """When the newest of the files that are not ignored was changed, in Unix seconds; 0 where there is none.
+
+    Folders do not count: they change with what is ignored. Raises ``OSError``.
+    """
+    found = [os.lstat(os.path.join(context, path)) for path in arriving(context, ignore)]
+    return max([0, *(int(status.st_mtime) for status in found if not stat.S_ISDIR(status.st_mode))])
+
+
 def arriving(context: str, ignore: Ignore) -> set[str]:
     """The paths of what is not ignored, and of the folders around it."""
     found: set[str] = set()
