@@ -13,10 +13,10 @@ PACKAGES := bzip2 ca-certificates git git-lfs iproute2 openssh-server openssl pr
 LOCK := uv pip compile --quiet --python-version 3.11 --generate-hashes --no-header --upgrade
 MODULES = $(basename $(notdir $(filter-out %/__init__.py,$(wildcard plugins/modules/*.py))))
 
-.PHONY: help test packages $(CHECKS) lock run dev site clean
+.PHONY: help test packages $(CHECKS) lock run dev opera-0.6 site clean
 
 help: ## List the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 test: packages ## Run every check, and say how long each took
 	@tests/checks $(CHECKS)
@@ -66,13 +66,14 @@ builds: dev site ## Build with a real engine, and hold what is read against Buil
 integration: dev site ## Run the modules as playbooks do
 	tests/integration.sh
 
-e2e: dev run site ## Build through every door, with real engines, registries and git servers
+e2e: dev opera-0.6 site ## Build through every door, with real engines, registries and git servers
 	pytest tests/e2e
 
 lock: dev ## Pin the newest versions that requirements/*.in allow
 	$(LOCK) --universal --override requirements/override.txt --output-file requirements/run.txt requirements/run.in
 	$(LOCK) --universal --output-file requirements/dev.txt requirements/dev.in
 	$(LOCK) --output-file requirements/oldest.txt requirements/oldest.in
+	$(LOCK) --no-deps --output-file requirements/opera-0.6.txt requirements/opera-0.6.in
 
 run: ## Make or renew .venv, the environment that deploys
 	@scripts/environment run
@@ -80,9 +81,12 @@ run: ## Make or renew .venv, the environment that deploys
 dev: ## Make or renew .venv-dev, the environment that lints and tests
 	@scripts/environment dev
 
+opera-0.6: ## Make or renew .venv-opera-0.6, which deploys with the older opera, and .venv
+	@scripts/environment opera-0.6
+
 # A registry that is named stands for a whole site that is there already (see tests/support/engine.py).
 site: run ## Set up the engine and the registry that tests build with
 	@[ -n "$${IMAGE_BUILDER_TEST_REGISTRY-}" ] || .venv/bin/ansible-playbook sodalite.image_builder.setup
 
 clean: ## Remove the environments and what tools left in the tree
-	rm -rf .venv .venv-dev .venv-oldest .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-dev .venv-oldest .venv-opera-0.6 .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
