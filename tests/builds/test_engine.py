@@ -61,7 +61,26 @@ def test_docker_host_wins_over_what_else_could_be_found(monkeypatch: pytest.Monk
         engines.find()
     assert caught.value.code == "no_engine"
     assert "/run/" not in str(caught.value)
+    assert "image-builder engine up" in caught.value.hint
     assert "ansible-playbook sodalite.image_builder.setup" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("DOCKER_CONTEXT", "nowhere", "The Docker context nowhere cannot be used: there is no such context"),
+        ("DOCKER_HOST", "engine.test:2376", "engine.test:2376: it is not an address such as unix://"),
+    ],
+)
+def test_what_a_variable_names_and_is_none_is_an_error_though_there_is_another_engine(
+    variable: str, value: str, why: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setattr(endpoint, "PRIVATE_SOCKET", engine.docker_host)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(EngineError, match=why) as caught:
+        engines.find()
+    assert variable in caught.value.hint
 
 
 def test_the_private_engine_is_found_where_the_machine_has_none(
@@ -96,6 +115,17 @@ def test_a_builder_that_is_not_there_is_named() -> None:
         engines.find("no-such-builder")
     assert caught.value.code == "builder_unusable"
     assert caught.value.hint
+
+
+def test_a_builder_whose_engine_is_not_there_is_told_with_how_to_set_one_up(tmp_path: Path) -> None:
+    said = "Error: Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?"
+    plugin = tmp_path / ".docker" / "cli-plugins" / "docker-buildx"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text(f"#!/bin/sh\necho '{said}'\n", encoding="utf-8")
+    plugin.chmod(0o755)
+    with pytest.raises(EngineError, match="Is the docker daemon running") as caught:
+        engines.find("own")
+    assert "image-builder engine up" in caught.value.hint
 
 
 @pytest.mark.parametrize(

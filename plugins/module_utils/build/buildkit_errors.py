@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Optional
 
+from ..engine.find import SET_UP_HINT, is_not_there
 from ..errors import BuildError, Place
 from ..registry.confirm import LOST_HINT
 from ..registry.push import IMMUTABLE_HINT, OCI_HINT
@@ -226,6 +227,7 @@ def build_failure(
             code, hint = code if retryable else candidate, advice
     text = _NOT_FOUND.sub(r"\1 is not in the build context", message).rstrip(".") + "."
     if code == "engine_lost":
+        hint = f"Start it, and run it again. {SET_UP_HINT}" if is_not_there(cause) else hint
         step = None  # whichever it was, it is not to blame
         text = f"The engine was lost during the build: {text}"
     image = names.get(step.target) if step else None

@@ -26,6 +26,8 @@ DEFAULT_SOCKET = "/var/run/docker.sock"
 #: The variables that lead Docker's programs to an engine.
 VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 
+_CURRENT = "currentContext in Docker's config.json"
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -80,7 +82,14 @@ def own_endpoint() -> Optional[Endpoint]:
 
 def private_endpoint() -> Optional[Endpoint]:
     """Where the private engine is; ``None`` where the environment names the one engine to use."""
-    return None if os.environ.get("DOCKER_HOST") else Endpoint(PRIVATE_SOCKET)
+    return None if naming_variable() else Endpoint(PRIVATE_SOCKET)
+
+
+def naming_variable() -> str:
+    """The variable that names the one engine to use; empty where there is none."""
+    if os.environ.get("DOCKER_HOST"):
+        return "DOCKER_HOST"
+    return "DOCKER_CONTEXT" if os.environ.get("DOCKER_CONTEXT") not in (None, "", "default") else ""
 
 
 def _of_environment(url: str) -> Endpoint:
@@ -103,7 +112,7 @@ def of_context(name: str) -> Endpoint:
         unknown = isinstance(error, FileNotFoundError)
         why = "there is no such context" if unknown else f"its description cannot be read: {error}"
         what = f"The Docker context {name} cannot be used: {why}."
-        hint = "Check DOCKER_CONTEXT and currentContext in Docker's config.json; docker context ls lists all."
+        hint = f"Check {naming_variable() or _CURRENT}; docker context ls lists all contexts."
         raise EngineError("engine_unreachable", what, hint=hint) from None
     url = str(docker.get("Host") or f"unix://{DEFAULT_SOCKET}")
     tls = Tls(keys=os.path.join(folder, "tls", own, "docker"), insecure=bool(docker.get("SkipTLSVerify")))

@@ -1,8 +1,9 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """Finding a Docker Engine with buildx that can build for several platforms and push.
 
-In this order: the engine of ``DOCKER_HOST``, and no other; else that of the Docker context, or of the
-machine's own socket, where it suffices; and the private engine that the role ``engine`` sets up.
+In this order: the engine that ``DOCKER_HOST`` or ``DOCKER_CONTEXT`` names, and no other; else that of the
+current Docker context, or of the machine's own socket, where it suffices; and the private engine that the
+role ``engine`` sets up.
 """
 
 from __future__ import annotations
@@ -18,11 +19,16 @@ from . import buildx as program
 from . import emulation
 from .ask import ask, has_containerd_store
 from .buildx import version_numbers
-from .endpoint import PRIVATE_NAME, Endpoint, own_endpoint, private_endpoint
+from .endpoint import PRIVATE_NAME, Endpoint, naming_variable, own_endpoint, private_endpoint
 
 #: The docker-container builder that the role ``engine`` makes on an engine with the classic store.
 PRIVATE_BUILDER = PRIVATE_NAME
-_HINT = "Set one up with: ansible-playbook sodalite.image_builder.setup"
+#: What to do where there is no engine.
+SET_UP_HINT = (
+    "Set one up with: image-builder engine up (or: ansible-playbook sodalite.image_builder.setup)"
+)
+# What Docker's programs say of an engine that is not there, whichever it is.
+_NOT_THERE = re.compile(r"(?i:is the docker daemon running|if the daemon is running)")
 # What Debian's BuildKit does not list though it runs them.
 _LEFT_OUT = ("linux/386", "linux/arm/v5", "linux/arm/v6", "linux/arm/v7")
 # BuildKit's ``rewrite-timestamp``, which Docker Engine has had since 26.
@@ -63,7 +69,9 @@ def find(builder: Optional[str] = None) -> Engine:
     buildx = program.find()
     if buildx is None:
         raise EngineError(
-            "no_engine", "No Docker Engine with buildx was found: the buildx plugin is missing.", hint=_HINT
+            "no_engine",
+            "No Docker Engine with buildx was found: the buildx plugin is missing.",
+            hint=SET_UP_HINT,
         )
     failures: list[EngineError] = []
     for place in (own_endpoint, private_endpoint):
@@ -80,8 +88,13 @@ def find(builder: Optional[str] = None) -> Engine:
         "No Docker Engine that can build several platforms was found: "
         + "; ".join(failure.message.rstrip(".") for failure in failures)
         + ".",
-        hint=(failures[0].hint if len(failures) == 1 else "") or _HINT,
+        hint=(failures[0].hint if len(failures) == 1 else "") or _other_engine_hint(),
     )
+
+
+def _other_engine_hint() -> str:
+    named = naming_variable()
+    return f"Correct or unset {named}. {SET_UP_HINT}" if named else SET_UP_HINT
 
 
 def _with_builder(endpoint: Endpoint, info: Mapping[str, Any], buildx: str, builder: Optional[str]) -> Engine:
@@ -94,12 +107,17 @@ def _with_builder(endpoint: Endpoint, info: Mapping[str, Any], buildx: str, buil
         raise EngineError(
             "builder_unusable",
             f"The buildx builder {builder} cannot be used: {failure}.",
-            hint="List the builders with: docker buildx ls",
+            hint=SET_UP_HINT if is_not_there(failure) else "List the builders with: docker buildx ls",
         )
     raise EngineError(
         "no_builder",
         f"{endpoint}: its image store holds one platform only, and it has no builder {PRIVATE_BUILDER}.",
     )
+
+
+def is_not_there(said: str) -> bool:
+    """Whether Docker's programs said by ``said`` that there is no engine."""
+    return _NOT_THERE.search(said) is not None
 
 
 def not_runnable(engine: Engine, wanted: Iterable[Platform]) -> dict[Platform, tuple[Platform, ...]]:
@@ -129,7 +147,10 @@ def _is_local(engine: Engine) -> bool:
 def _runnable(engine: Engine) -> tuple[Platform, ...]:
     found, failure = program.platforms(engine.buildx, engine.endpoint, engine.builder)
     if not found:
-        raise EngineError("builder_unusable", f"The builder does not answer: {failure}.", retryable=True)
+        hint = SET_UP_HINT if is_not_there(failure) else ""
+        raise EngineError(
+            "builder_unusable", f"The builder does not answer: {failure}.", hint=hint, retryable=True
+        )
     return found
 
 

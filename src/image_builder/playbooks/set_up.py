@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engine
+from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import naming_variable
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import (
     Cancelled,
     EngineError,
@@ -46,8 +47,8 @@ def is_ready(document: Document) -> bool:
     try:
         engine.find(document.options.builder)
     except EngineError as error:
-        # Setting up an engine makes neither a builder that the document names nor the engine of DOCKER_HOST.
-        if error.code != "no_engine" or os.environ.get("DOCKER_HOST"):
+        # Setting up an engine makes no builder that the document names, and no engine that a variable does.
+        if error.code != "no_engine" or naming_variable():
             raise
         return False
     return True

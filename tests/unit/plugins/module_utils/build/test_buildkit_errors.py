@@ -167,6 +167,18 @@ def test_each_known_cause_has_a_hint_and_only_passing_ones_can_be_tried_again(
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        "Cannot connect to the Docker daemon at unix:///x.sock. Is the docker daemon running?",
+        "failed to connect to the docker API at unix:///x.sock; check if the path is correct and if the "
+        "daemon is running: dial unix /x.sock: connect: no such file or directory",
+    ],
+)
+def test_an_engine_that_is_not_there_is_told_with_how_to_set_one_up(said: str) -> None:
+    assert "image-builder engine up" in failure(said).hint
+
+
+@pytest.mark.parametrize(
     "command",
     [
         "echo no space left on device && exit 1",

@@ -74,6 +74,14 @@ def test_the_variables_context_wins_over_the_current_one_and_default_is_none(
     assert found() == [PRIVATE]
 
 
+def test_a_context_that_the_variable_names_stands_alone(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_context(config, "far", "ssh://far.test")
+    monkeypatch.setenv("DOCKER_CONTEXT", "far")
+    assert found() == [Endpoint("ssh://far.test", None, "far")]
+
+
 def test_a_context_is_never_read_from_the_working_directory(
     tmp_path: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
