@@ -12,9 +12,7 @@ import os
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.faults import Faults
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
 
-from .document_json import read_json
-from .document_tree import Content, Place, Unreadable
-from .document_yaml import read_yaml
+from .document_tree import Content, Place, Tree, Unreadable
 
 __all__ = ["MOST_BYTES", "Content", "read_document"]
 
@@ -33,9 +31,7 @@ def read_document(path: str) -> Content:
     faults = Faults()
     name = os.fsencode(path).decode(errors="backslashreplace")
     try:
-        is_json = path.endswith(".json")
-        text = _text(content, "JSON" if is_json else "YAML")
-        tree = read_json(text) if is_json else read_yaml(text)
+        tree = _tree(content, is_json=path.endswith(".json"))
         if not tree.twice:
             return tree.content()
         for fault in tree.twice:
@@ -43,6 +39,17 @@ def read_document(path: str) -> Content:
     except Unreadable as error:
         faults.add(name, str(error))
     raise ParameterError(faults)
+
+
+def _tree(content: bytes, *, is_json: bool) -> Tree:
+    # What reads the one is not needed for the other.
+    if is_json:
+        from .document_json import read_json
+
+        return read_json(_text(content, "JSON"))
+    from .document_yaml import read_yaml
+
+    return read_yaml(_text(content, "YAML"))
 
 
 def _text(content: bytes, kind: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Optional
 
+from ..dockerfile.frontend import FRONTEND_HINT
 from ..engine.find import SET_UP_HINT, is_not_there
 from ..errors import BuildError, Place
 from ..registry.confirm import LOST_HINT
@@ -165,10 +166,6 @@ _NOT_FOUND = re.compile(
 # What BuildKit quotes, commands, paths and addresses, is the user's text and tells no cause.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ADDRESS = re.compile(r"https?://[^\s\":]+(?::\d+[^\s\":]*)?")
-#: What to do about a frontend that cannot be had.
-FRONTEND_HINT = (
-    "It is the image that '# syntax=' in the Dockerfile names: correct that line, or leave it out."
-)
 # Pattern of a step's name, code, hint: what BuildKit needs beside base images.
 _LOOKED_FOR = (
     (

@@ -77,7 +77,7 @@ class Baker(Protocol):
 def carry_out(
     images: Sequence[PlannedImage],
     options: Options,
-    baker: Baker,
+    baker: Optional[Baker],
     listener: Listener,
     *,
     wait: Callable[[float], object] = pause,
@@ -85,9 +85,9 @@ def carry_out(
 ) -> list[ImageResult]:
     """Build and push the pending ones of ``images``; the results are in the same order.
 
-    ``listener`` is told of each image and each step. An image's failure is in its result; what stops all
-    of them is raised (``BuilderError``). ``wait`` and ``clock`` are those of the pauses before something is
-    tried again, in seconds.
+    ``baker`` is needed where something is pending. ``listener`` is told of each image and each step. An
+    image's failure is in its result; what stops all of them is raised (``BuilderError``). ``wait`` and
+    ``clock`` are those of the pauses before something is tried again, in seconds.
     """
     for image in images:
         for platform in image.head.platforms:
@@ -100,11 +100,15 @@ def carry_out(
         pending = []
     for result in ended:
         listener.line(f"{result.head.name} {'is unchanged' if result.state == 'unchanged' else result.state}")
+    done = {result.head.name: result for result in ended}
+    if not pending:
+        return [done[image.head.name] for image in images]
+    assert baker is not None
     refused = _refused(pending, options, baker)
     for result in refused:
         listener.line(f"{result.head.name} {result.state}")
         listener.event(Event(result.head.name, "", result.state))
-    done = {result.head.name: result for result in (*ended, *refused)}
+    done.update({result.head.name: result for result in refused})
     pending = [head for head in pending if head.name not in done]
     for head in pending:
         listener.event(Event("", "", "started", line=f"building {head.name}: {head.reason}"))

@@ -16,7 +16,7 @@ from typing import Callable, Optional, TypeVar, Union
 
 from ..dockerfile import build_args
 from ..dockerfile.file import read_dockerfile
-from ..dockerfile.frontend import Frontend, frontend_of
+from ..dockerfile.frontend import FRONTEND_HINT, Frontend, frontend_of
 from ..dockerfile.hazards import is_fragile, refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
@@ -33,9 +33,7 @@ from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..registry.client import Registry
 from ..sources.context_digest import context_digest
-from ..sources.dockerignore import read_ignore
 from ..sources.tree import Known
-from .buildkit_errors import FRONTEND_HINT
 from .input_hash import Inputs
 from .lookup import Lookup, digest_for, fitting
 from .planned import Head, Planned, PlannedBase, PlannedImage, Recipe, Unplannable
@@ -75,6 +73,8 @@ class BuildInput:
         """The digest of what reaches the build (see ``context_digest``). Raises ``OSError``."""
         if self.known:
             return self.known.context_digest
+        from ..sources.dockerignore import read_ignore
+
         return context_digest(self.context, read_ignore(self.dockerignore))
 
 

@@ -18,6 +18,11 @@ from .instructions import Dockerfile
 from .shell import shown
 from .stages import SYNTAX_ARGUMENT
 
+#: What to do about a frontend that cannot be had.
+FRONTEND_HINT = (
+    "It is the image that '# syntax=' in the Dockerfile names: correct that line, or leave it out."
+)
+
 
 @dataclass(frozen=True)
 class Frontend:

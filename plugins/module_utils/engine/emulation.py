@@ -12,7 +12,7 @@ import re
 import struct
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -72,9 +72,9 @@ def _runs_386() -> bool:
             return False
 
 
-def _native() -> list[str]:
+def _native(wanted: Collection[str]) -> list[str]:
     machine = _MACHINES.get(os.uname().machine, os.uname().machine)
-    if machine == "amd64" and _runs_386():
+    if machine == "amd64" and "386" in wanted and _runs_386():
         return ["amd64", "386"]
     return ["arm64", "arm"] if machine == "arm64" else [machine]
 
@@ -100,5 +100,6 @@ def _emulated(binfmt: Path) -> list[str]:
 
 def runnable(platforms: Sequence[str], binfmt: Path = BINFMT) -> list[str]:
     """Those of ``platforms`` whose programs run here, natively or emulated."""
-    known = {*_native(), *_emulated(binfmt)}
-    return [platform for platform in platforms if architecture(platform) in known]
+    wanted = {platform: architecture(platform) for platform in platforms}
+    known = {*_native(wanted.values()), *_emulated(binfmt)}
+    return [platform for platform in platforms if wanted[platform] in known]

@@ -24,9 +24,7 @@ from .endpoint import PRIVATE_NAME, Endpoint, naming_variable, own_endpoint, pri
 #: The docker-container builder that the role ``engine`` makes on an engine with the classic store.
 PRIVATE_BUILDER = PRIVATE_NAME
 #: What to do where there is no engine.
-SET_UP_HINT = (
-    "Set one up with: image-builder engine up (or: ansible-playbook sodalite.image_builder.setup)"
-)
+SET_UP_HINT = "Set one up with: image-builder engine up (or: ansible-playbook sodalite.image_builder.setup)"
 # What Docker's programs say of an engine that is not there, whichever it is.
 _NOT_THERE = re.compile(r"(?i:is the docker daemon running|if the daemon is running)")
 # What Debian's BuildKit does not list though it runs them.
@@ -126,7 +124,8 @@ def not_runnable(engine: Engine, wanted: Iterable[Platform]) -> dict[Platform, t
     For an engine on this machine the kernel is asked too (see ``_LEFT_OUT``). Raises
     ``EngineError`` when the builder does not answer.
     """
-    here = emulation.runnable([str(platform) for platform in wanted]) if _is_local(engine) else []
+    wanted = list(wanted)
+    here = emulation.runnable(list(map(str, wanted))) if wanted and _is_local(engine) else []
     missing = [platform for platform in wanted if str(platform) not in here]
     if not missing:
         return {}

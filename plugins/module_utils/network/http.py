@@ -81,7 +81,8 @@ class HttpClient:
         self._reach = reach
         self._sockets = Sockets(timeout, body_seconds=body_seconds, dial=dial)
         self._lock = threading.Lock()
-        self._managers: dict[tuple[Tls, Optional[Proxy]], urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, Tls, Optional[Proxy]], urllib3.PoolManager] = {}
+        self._proxies: dict[tuple[str, str], Optional[Proxy]] = {}
         self._plain: set[str] = set()
 
     def __enter__(self) -> HttpClient:
@@ -219,13 +220,15 @@ class HttpClient:
         """What keeps the connections to the server at ``base``."""
         scheme, host = _server(base)
         try:
-            proxy = proxy_for(scheme, host)
+            if (scheme, host) not in self._proxies:
+                self._proxies[scheme, host] = proxy_for(scheme, host)
+            proxy = self._proxies[scheme, host]
             if proxy is not None:
                 require(_name(base), 0, no_nearer(self._reach, tls.nearest))
             with self._lock:
-                if (tls, proxy) not in self._managers:
-                    self._managers[tls, proxy] = self._new_manager(tls, proxy)
-                return self._managers[tls, proxy]
+                if (scheme, tls, proxy) not in self._managers:
+                    self._managers[scheme, tls, proxy] = self._new_manager(scheme, tls, proxy)
+                return self._managers[scheme, tls, proxy]
         except AddressForbidden as error:
             raise self.explain(base, error) from None
         except ValueError as error:
@@ -234,16 +237,17 @@ class HttpClient:
         except UnusableFile as error:
             raise Failure("tls", str(error), hint="Correct the file, or take it away.") from None
 
-    def _new_manager(self, tls: Tls, proxy: Optional[Proxy]) -> urllib3.PoolManager:
-        context = new_context(tls)
-        context.sslsocket_class = TlsSocket
+    def _new_manager(self, scheme: str, tls: Tls, proxy: Optional[Proxy]) -> urllib3.PoolManager:
         settings: dict[str, Any] = {
             "num_pools": _KEPT_SERVERS,
             "maxsize": _KEPT_CONNECTIONS,
             "timeout": urllib3.Timeout(connect=self._sockets.timeout, read=self._sockets.timeout),
             "retries": False,
-            "ssl_context": context,
         }
+        # A proxy is spoken to by HTTP. To read the system's CAs takes longer than a whole exchange.
+        if scheme == "https":
+            settings["ssl_context"] = new_context(tls)
+            settings["ssl_context"].sslsocket_class = TlsSocket
         if proxy is None:
             manager = urllib3.PoolManager(**settings)
         else:

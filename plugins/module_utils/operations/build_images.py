@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Optional, Union
 
 from ..build.access import Access
-from ..build.bake_run import BuildxBaker
 from ..build.carry_out import carry_out
 from ..build.plan import BuildInput, Plan, make_plan
 from ..build.planned import unplannable
 from ..build.result import ImageResult, Report, refuse_if_none
-from ..build.stored_image import ImagePush
 from ..build.turns import Turns
 from ..document.options import Options
 from ..document.secrets import secrets_in
@@ -31,9 +29,7 @@ from ..policy import PERMISSIVE, Policy
 from ..process import time_limit
 from ..registry.client import Registry
 from ..sources.context_digest import newest_time
-from ..sources.dockerignore import find_ignore, read_ignore
 from ..sources.memory import remember
-from ..sources.snapshot import snapshot
 from ..sources.tree import SourceTree
 from ..sources.workspace import Workspace
 from .fetch_source import fetch_again, read_source
@@ -135,6 +131,8 @@ class _Request:
 
     def push(self, plan_only: bool) -> list[ImageResult]:
         """Push the image that an archive holds."""
+        from ..build.stored_image import ImagePush
+
         push = ImagePush(self.home, self.target.images, self.options, self.registry)
         if plan_only:
             return push.plan()
@@ -158,6 +156,11 @@ class _Request:
             remember(tree.memory, plan.known)
         if plan_only:
             return list(map(ImageResult.planned, plan.images))
+        if not plan.pending:
+            return carry_out(plan.images, self.options, None, self.listener)
+        # Not before something is built: it brings along a lot.
+        from ..build.bake_run import BuildxBaker
+
         folder = self.home.directory("build")
         with BuildxBaker(plan, self.options, self.access, self.registry, folder, self.listener) as baker:
             return carry_out(plan.images, self.options, baker, self.listener)
@@ -215,6 +218,9 @@ def _fetched(tree: SourceTree) -> BuildInput:
 
 def _snapshot(source: BuildInput, home: Workspace) -> BuildInput:
     """The same source, what of its folder reaches the build copied into ``home``, where nobody changes it."""
+    from ..sources.dockerignore import read_ignore
+    from ..sources.snapshot import snapshot
+
     copy, ignore = home.directory("snapshot"), ""
     if source.dockerignore:
         ignore = os.path.join(home.path, "snapshot.dockerignore")
@@ -225,10 +231,14 @@ def _snapshot(source: BuildInput, home: Workspace) -> BuildInput:
 
 def _timed(source: BuildInput) -> BuildInput:
     """The same source, a folder, with the time of the newest of its files."""
+    from ..sources.dockerignore import read_ignore
+
     return replace(source, committed_at=newest_time(source.context, read_ignore(source.dockerignore)))
 
 
 def _local(place: InFolder) -> BuildInput:
+    from ..sources.dockerignore import find_ignore
+
     context = os.path.realpath(place.context)
     dockerfile = os.path.realpath(os.path.join(context, place.dockerfile))
     if not os.path.isdir(context):

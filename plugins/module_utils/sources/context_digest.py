@@ -6,9 +6,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from ..oci.digest import digest_of_file
-from .dockerignore import Ignore
+
+if TYPE_CHECKING:
+    from .dockerignore import Ignore
 
 #: Raised when ``context_digest`` of the same files changes, so that nobody compares with an old one.
 DIGEST_VERSION = 1

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Optional, Protocol
+from typing import Any, Callable, Optional, Protocol
 
 from ..document.source import Archive, GitRepo, Source, StandaloneDockerfile
 from ..listener import Listener
 from ..policy import PERMISSIVE, Policy
-from . import memory, standalone_dockerfile
-from .archive import tar
-from .git import repository
+from . import memory
 from .tree import Identity, SourceTree
 from .workspace import Workspace
 
@@ -46,10 +44,29 @@ class Kind(Protocol):
         """
 
 
-KINDS: Mapping[type, Kind] = {
-    GitRepo: repository,
-    StandaloneDockerfile: standalone_dockerfile,
-    Archive: tar,
+def _git() -> Kind:
+    from .git import repository
+
+    return repository
+
+
+def _dockerfile() -> Kind:
+    from . import standalone_dockerfile
+
+    return standalone_dockerfile
+
+
+def _archive() -> Kind:
+    from .archive import tar
+
+    return tar
+
+
+#: How each kind is had: a request has one source, and imports no other kind.
+KINDS: Mapping[type, Callable[[], Kind]] = {
+    GitRepo: _git,
+    StandaloneDockerfile: _dockerfile,
+    Archive: _archive,
 }
 
 
@@ -66,7 +83,7 @@ def fetch(
     ``fetch_unless_known`` gave is taken, whatever the source's version means by now. Raises ``SourceError``.
     """
     identity = Identity(revision) if revision else None
-    return KINDS[type(source)].fetch(source, identity, workspace, listener, policy)
+    return KINDS[type(source)]().fetch(source, identity, workspace, listener, policy)
 
 
 def fetch_unless_known(
@@ -77,7 +94,7 @@ def fetch_unless_known(
     What is fetched has a name to be remembered by, unless a warning goes with it, which would not be
     told again. Raises ``SourceError``.
     """
-    kind = KINDS[type(source)]
+    kind = KINDS[type(source)]()
     identity = kind.identify(source, listener, policy)
     name = memory.key(*identity.made_of) if identity and identity.made_of else ""
     known = memory.recall(name) if name else None

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 
 from image_builder.commands.arguments import AsJson, Input
-from image_builder.terminal import tables
-from image_builder.terminal.ending import FAILED, explained, print_error, print_json
 
 
 def build(path: Input, as_json: AsJson = False) -> None:
@@ -17,9 +14,13 @@ def build(path: Input, as_json: AsJson = False) -> None:
     It builds on the engine that this machine has, without opera or Ansible. Progress goes to
     standard error: on a terminal a row for each image and platform, else plain lines.
     """
+    from rich.console import Console
+
     from image_builder import request
     from image_builder.documents import read
     from image_builder.playbooks.sample import make_named_sample
+    from image_builder.terminal import tables
+    from image_builder.terminal.ending import FAILED, explained, print_error, print_json
     from image_builder.terminal.live import shown
 
     with explained(as_json=as_json):

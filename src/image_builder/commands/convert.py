@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from image_builder.terminal.ending import explained
-
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", help="Files, or folders of files.", exists=True)]
 To = Annotated[
     Literal["yaml", "json"] | None,
@@ -34,6 +32,7 @@ def convert(paths: Paths, to: To = None, output: Output = None) -> None:
     from ansible_collections.sodalite.image_builder.plugins.module_utils.text import printable
 
     from image_builder.documents import convert
+    from image_builder.terminal.ending import explained
 
     with explained():
         for done in convert.convert(paths, to, output):

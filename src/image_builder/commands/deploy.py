@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 
 from image_builder.commands.arguments import Input
-from image_builder.terminal import tables
-from image_builder.terminal.ending import FAILED, explained, print_error
 
 
 def deploy(path: Input) -> None:
@@ -17,9 +14,13 @@ def deploy(path: Input) -> None:
     Sets up what the machine lacks (an engine, a local registry, sample base images), then deploys the
     blueprint with the document as its inputs.
     """
+    from rich.console import Console
+
     from image_builder.documents import read
     from image_builder.playbooks import opera, set_up
     from image_builder.playbooks.scratch import scratch
+    from image_builder.terminal import tables
+    from image_builder.terminal.ending import FAILED, explained, print_error
 
     console = Console(highlight=False)
     with explained():

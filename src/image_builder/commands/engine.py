@@ -3,15 +3,9 @@
 
 from __future__ import annotations
 
-import shlex
-import shutil
-
 import typer
-from rich.console import Console
 
 from image_builder.commands.arguments import AsJson
-from image_builder.terminal import tables
-from image_builder.terminal.ending import explained, print_json
 
 app = typer.Typer(help="Set up, take down or find an engine.", no_args_is_help=True)
 
@@ -22,8 +16,12 @@ def up() -> None:
 
     That can be an engine, emulators, a registry on this machine, and sample base images. Needs root.
     """
+    from rich.console import Console
+
     from image_builder.playbooks import set_up
     from image_builder.playbooks.scratch import scratch
+    from image_builder.terminal import tables
+    from image_builder.terminal.ending import explained
 
     with explained(), scratch() as folder:
         set_up.set_up(folder, tables.Steps(Console(highlight=False)))
@@ -35,8 +33,12 @@ def down() -> None:
 
     An engine of the machine's own stays as it is. Needs root.
     """
+    from rich.console import Console
+
     from image_builder.playbooks import set_up
     from image_builder.playbooks.scratch import scratch
+    from image_builder.terminal import tables
+    from image_builder.terminal.ending import explained
 
     with explained(), scratch() as folder:
         set_up.take_down(folder, tables.Steps(Console(highlight=False)))
@@ -50,6 +52,10 @@ def status(as_json: AsJson = False) -> None:
     builds the same digests.
     """
     from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
+    from rich.console import Console
+
+    from image_builder.terminal import tables
+    from image_builder.terminal.ending import explained, print_json
 
     with explained(as_json=as_json):
         engine = engines.find()
@@ -74,8 +80,13 @@ def env() -> None:
 
     A shell takes them with: eval "$(image-builder engine env)"
     """
+    import shlex
+    import shutil
+
     from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
     from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.buildx import PRIVATE_PREFIX
+
+    from image_builder.terminal.ending import explained
 
     with explained():
         engine = engines.find()

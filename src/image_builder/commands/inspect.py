@@ -6,11 +6,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from image_builder.commands.arguments import AsJson
-from image_builder.terminal import tables
-from image_builder.terminal.ending import explained, print_json
 
 Reference = Annotated[
     str, typer.Argument(metavar="REF", help="The image, such as registry.example.org/team/app:1.2.")
@@ -28,6 +25,10 @@ def inspect(reference: Reference, as_json: AsJson = False) -> None:
     from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.registry_image import (
         describe,
     )
+    from rich.console import Console
+
+    from image_builder.terminal import tables
+    from image_builder.terminal.ending import explained, print_json
 
     with explained(as_json=as_json):
         found = describe(*accept_image(reference))

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 
 from image_builder.commands.arguments import AsJson, Input
-from image_builder.terminal import tables
-from image_builder.terminal.ending import FAILED, explained, print_error, print_json
 
 
 def plan(path: Input, as_json: AsJson = False) -> None:
@@ -16,9 +13,13 @@ def plan(path: Input, as_json: AsJson = False) -> None:
 
     Lists each image with its base images and their digests. Nothing is built or pushed.
     """
+    from rich.console import Console
+
     from image_builder import request
     from image_builder.documents import read
     from image_builder.playbooks.sample import make_named_sample
+    from image_builder.terminal import tables
+    from image_builder.terminal.ending import FAILED, explained, print_error, print_json
     from image_builder.terminal.live import shown
 
     with explained(as_json=as_json):

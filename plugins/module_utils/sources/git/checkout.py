@@ -19,16 +19,13 @@ from ..workspace import Workspace, remove_tree
 from .client import Git, Place
 from .large_files import Tree, check_address, pull_large_files, read_config
 from .listing import Listing
+from .look_up import look_up
 from .messages import too_large
 from .version import (
     Found,
     ambiguous,
-    find,
-    full_commit,
-    is_abbreviated,
     listing_options,
     parse_listing,
-    same_name,
     unknown,
 )
 
@@ -46,23 +43,6 @@ _NO_COMMIT = r"not our ref"
 
 # Pointers stay pointers at checkout, whatever filters the user has; git lfs pull replaces them.
 _LFS_OFF = (("filter.lfs.process", ""), ("filter.lfs.smudge", ""), ("filter.lfs.required", "false"))
-
-
-def look_up(git: Git, url: str, version: str, what: str) -> Optional[Found]:
-    """What ``version`` means on the server, by its list of references.
-
-    ``None`` for an abbreviated commit that none of them stands at. Raises ``SourceError``.
-    """
-    commit = full_commit(version)
-    if commit:
-        return Found(commit, commit)
-    references = parse_listing(git.list_references(url, listing_options(version), what))
-    found = find(references, version, url)
-    if warning := same_name(references, version):
-        git.listener.line(f"warning: {warning}")
-    if found is None and not (references and is_abbreviated(version)):
-        raise unknown(references, version, url)
-    return found
 
 
 class Checkout:

@@ -20,8 +20,8 @@ from ...network import git_url
 from ...policy import Policy
 from ..tree import Identity
 from ..workspace import Workspace, remove_tree, unusable
-from .checkout import Checkout, look_up
 from .client import Git
+from .look_up import look_up
 from .masked import Masked
 from .version import Found, check_version, full_commit, listing_options
 
@@ -76,6 +76,9 @@ def check_out(
 def _checked_out(
     repo: GitRepo, identity: Optional[Identity], workspace: Workspace, listener: Listener, policy: Policy
 ) -> Commit:
+    # Nor this, nor what it takes, where nothing is fetched.
+    from .checkout import Checkout
+
     git = Git(_checked(repo), listener, policy, workspace.path)
     listener.line(f"fetching {repo.url} ({repo.version})")
     found = Found(identity.want or identity.revision, identity.revision) if identity else None

@@ -15,7 +15,7 @@ from .bounded import DiskFull, LimitPassed
 
 
 class _Rule(NamedTuple):
-    pattern: re.Pattern[str]
+    pattern: str
     code: str
     message: str
     hint: str
@@ -26,7 +26,7 @@ class _Rule(NamedTuple):
 def _rule(
     pattern: str, code: str, message: str, hint: str, *, retryable: bool = False, again: bool = False
 ) -> _Rule:
-    return _Rule(re.compile(pattern, re.IGNORECASE), code, message, hint, retryable or again, again)
+    return _Rule(pattern, code, message, hint, retryable or again, again)
 
 
 _ACCESS_HINT = (
@@ -174,7 +174,7 @@ def explain(stderr: str, what: str) -> SourceError:
     """
     line = _telling_line(stderr)
     for rule in _RULES:
-        if rule.pattern.search(stderr):
+        if re.search(rule.pattern, stderr, re.IGNORECASE):
             message = rule.message.format(what=what, What=what[:1].upper() + what[1:])
             message = message.replace("There is no the ", "There is no ")
             if rule.code == "git_unreachable":

@@ -9,7 +9,6 @@ from typing import Optional
 from ...document.source import GitRepo
 from ...listener import Listener
 from ...policy import Policy
-from ..locate import find_context, find_dockerfile
 from ..tree import Identity, SourceTree
 from ..workspace import Workspace
 from .commit import check_out, resolve
@@ -44,6 +43,8 @@ def fetch(
     Raises ``SourceError`` (the codes of ``commit.check_out``, ``no_dockerfile``, ``workdir_missing``,
     ``path_outside_source``).
     """
+    from ..locate import find_context, find_dockerfile
+
     commit = check_out(source, identity, workspace, listener, policy)
     where = f"{source.url} ({source.version})"
     context = find_context(workspace, source.workdir, where, "repository")

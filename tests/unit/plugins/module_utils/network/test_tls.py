@@ -6,13 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.network import http
 from ansible_collections.sodalite.image_builder.plugins.module_utils.network.tls import (
     SYSTEM,
     Tls,
     new_context,
 )
 
-from tests.unit.registries import make_certificate
+from tests.unit.registries import make_certificate, serving
 
 
 def test_where_an_engines_ca_is_named_no_other_is_trusted(
@@ -38,3 +39,15 @@ def test_a_file_of_the_working_directory_is_not_taken_for_an_engines(
     (tmp_path / "ca.pem").touch()
     monkeypatch.chdir(tmp_path)
     assert SYSTEM.file("ca.pem") is None
+
+
+def test_where_no_tls_is_spoken_no_certificates_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Tls] = []
+    monkeypatch.setattr(http, "new_context", read.append)
+    with (
+        serving(lambda _: (200, {}, b"x")) as server,
+        http.HttpClient() as client,
+        client.request("GET", f"http://{server.host}/", {}) as answer,
+    ):
+        assert answer.read_all(1) == b"x"
+    assert read == []

@@ -67,7 +67,7 @@ def buckets(home: Any, monkeypatch: pytest.MonkeyPatch) -> Buckets:
     tree = SourceTree("/root", "/root", "/root/Dockerfile", "r1", 7, "bucket://b")
     identity = Identity("r1", url="bucket://b", name="the bucket b", made_of=("bucket://b", "r1"))
     made = Buckets(tree, identity)
-    monkeypatch.setattr(kinds, "KINDS", {Bucket: made})
+    monkeypatch.setattr(kinds, "KINDS", {Bucket: lambda: made})
     return made
 
 

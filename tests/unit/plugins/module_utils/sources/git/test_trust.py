@@ -458,7 +458,7 @@ def test_the_revision_is_the_commit_whatever_names_it(
     git(work, "tag", "--annotate", "--message=x", "v1")
     version = {"COMMIT": commit.upper(), "SHORT": commit[:7]}.get(version, version)
     repo = GitRepo(f"file://{work}", version=version)
-    identity = kinds.KINDS[GitRepo].identify(repo, SILENT, PERMISSIVE)
+    identity = kinds.KINDS[GitRepo]().identify(repo, SILENT, PERMISSIVE)
     assert identity is not None
     assert identity.revision == commit
     assert fetch(repo, workspace).revision == commit
