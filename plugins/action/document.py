@@ -19,12 +19,12 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import (
-    PARTS,
-    without_nulls,
-)
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import (
     KEYS,
-    Document,
+    PARTS,
+)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.left_out import (
+    without_left_out,
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import (
     BuilderError,
@@ -88,7 +88,7 @@ def _given(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Cont
 
 def _handed_on(document: Document) -> dict[str, Any]:
     """The result, for the modules."""
-    parts = {name: without_nulls(document.raw.get(name) or {}, spec) for name, spec in PARTS.items()}
+    parts = {name: without_left_out(document.raw.get(name) or {}, spec) for name, spec in PARTS.items()}
     return {
         "changed": False,
         "_ansible_no_log": True,

@@ -19,9 +19,10 @@ from typing import Any
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import (
-    PARTS,
-    without_nulls,
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import PARTS
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.left_out import (
+    left_out,
+    without_left_out,
 )
 
 PROGRESS = "IMAGE_BUILDER_PROGRESS"
@@ -63,9 +64,12 @@ class ModuleAction(ActionBase):  # type: ignore[misc]
         return result
 
     def _arguments(self) -> dict[str, Any]:
-        """The module's arguments, with null as an argument, or a key of the document, left out."""
-        given = {name: value for name, value in self._task.args.items() if value is not None}
-        return {name: without_nulls(value, PARTS.get(name, {})) for name, value in given.items()}
+        """The module's arguments, without those and the keys of the document that are left out."""
+        return {
+            name: without_left_out(value, PARTS.get(name, {}))
+            for name, value in self._task.args.items()
+            if not left_out(name, value, PARTS.get(name, {}))
+        }
 
     def _set_environment(self, variables: dict[str, str]) -> None:
         given = self._task.environment or []

@@ -4,52 +4,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.blueprint import Blueprint
 from tests.support.engine import Engine
 from tests.support.images import Image
 from tests.support.payloads import document
 from tests.support.registry import Registry
 from tests.support.repositories import GENERIC_REPO, repository
-from tests.support.run import ROOT, Machine, Outcome, Run
-
-
-class Blueprint:
-    """The blueprint ``two_builders`` in a folder of its own, with a copy of this library."""
-
-    def __init__(self, machine: Machine, folder: Path, password: str) -> None:
-        shutil.copytree(ROOT / "tests" / "blueprints" / "two_builders", folder)
-        for part in ("library", "playbooks"):
-            shutil.copytree(ROOT / part, folder / "modules" / "image_builder" / part)
-        self.folder = folder
-        self._machine = machine
-        self._environment = {**machine.environment, "REGISTRY_PASSWORD": password}
-        self._count = 0
-
-    def opera(self, command: str, *arguments: str) -> Outcome:
-        self._count += 1
-        output = self._machine.folder / f"blueprint-{self._count}"
-        output.mkdir()
-        instance = () if command == "validate" else ("--instance-path", str(self._machine.instance))
-        outcome = Run(
-            ["opera", command, *instance, *arguments], output, self.folder, self._environment
-        ).finish()
-        assert outcome.status == 0, outcome.output
-        return outcome
-
-    def outputs(self) -> dict[str, Any]:
-        outputs = json.loads(self.opera("outputs", "--format", "json").stdout)
-        return {name: entry["value"] for name, entry in outputs.items()}
+from tests.support.run import Machine
 
 
 @pytest.fixture
 def blueprint(machine: Machine, local_registry: Registry, tmp_path: Path) -> Blueprint:
     machine.secrets.append(local_registry.password)
-    return Blueprint(machine, tmp_path / "blueprint", local_registry.password)
+    return Blueprint("two_builders", machine, tmp_path / "blueprint", local_registry.password)
 
 
 @pytest.fixture

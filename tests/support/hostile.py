@@ -140,6 +140,22 @@ ACCEPTED: Mapping[str, frozenset[str]] = {
     "custom_workdir": frozenset({"absolute", "empty"}),
 }
 
+#: The places where the empty text means that the key is left out, as earlier libraries had it for a default.
+EMPTY_LEAVES_OUT: frozenset[str] = frozenset(
+    {
+        *("source.git_repo", "source.dockerfile", "source.build_context", "source.tar", "options"),
+        *(f"source.git_repo.{key}" for key in ("version", "username", "password", "dockerfile", "workdir")),
+        *(f"source.dockerfile.{key}" for key in ("username", "password")),
+        *(
+            f"source.build_context.{key}"
+            for key in ("url", "path", "version", "username", "password", "subdir")
+        ),
+        *(f"source.tar.{key}" for key in ("url", "path", "username", "password", "dockerfile", "workdir")),
+        *(f"target.images[0].{key}" for key in ("base", "build_args", "labels", "annotations", "secrets")),
+        *("target.registry.username", "target.registry.password"),
+    }
+)
+
 #: The places that take an absolute path, or a ``file`` address, and name nothing on this machine by it.
 NO_PATH: frozenset[str] = frozenset(
     {

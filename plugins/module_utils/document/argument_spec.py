@@ -6,7 +6,6 @@ The checks read from here which keys there are, and say themselves which values 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from .options import CHOICES, Options
@@ -104,22 +103,5 @@ PARTS: dict[str, Any] = {
     "target": {"type": "dict", "options": TARGET},
     "options": {"type": "dict", "options": OPTIONS},
 }
-
-
-def without_nulls(value: Any, spec: Mapping[str, Any]) -> Any:
-    """``value``, which ``spec`` describes, without its keys that are null, as if they had been left out.
-
-    Ansible knows no null: it makes the empty text or a fault of one. Other keys stay; there null is a fault.
-    """
-    options = spec.get("options")
-    if options is None:
-        return value
-    if isinstance(value, (list, tuple)):
-        return [without_nulls(item, spec) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    return {
-        key: without_nulls(item, options.get(key, {}))
-        for key, item in value.items()
-        if item is not None or key not in options
-    }
+#: The keys of a document.
+KEYS: dict[str, Any] = {**PARTS, "custom_workdir": {"type": "path"}}

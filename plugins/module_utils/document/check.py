@@ -3,8 +3,8 @@
 
 Each fault is ``path: what is wrong``, such as
 ``target.images[1].platforms[0]: 'linux' is not a platform; …``. No key is silently
-ignored. ``null`` means the same as leaving a key out, since TOSCA passes optional
-properties so; a key of the user's own, such as a build argument, must have a value.
+ignored. What means that a key is left out is in ``left_out.py``; a key of the user's own,
+such as a build argument, must have a value.
 Nothing here reads the environment or a file.
 """
 
@@ -14,11 +14,13 @@ from typing import Any, Optional
 
 from ..oci.platform import Platform
 from ..policy import PERMISSIVE, Policy
+from .argument_spec import IMAGE, KEYS
+from .check_options import check_options
 from .check_source import check_local_path, check_source
 from .check_target import check_dockerfile_keys, check_registry, check_target
-from .document import KEYS, Document
+from .document import Document
 from .faults import Faults
-from .options import Options, check_options
+from .options import Options
 from .permit import refuse
 from .target import Image, RegistryAccount, Target
 
@@ -69,7 +71,8 @@ def check_account(faults: Faults, raw: Any) -> Optional[RegistryAccount]:
 def check_build(raw: Any, build_platform: str) -> tuple[Image, Platform]:
     """The keys of an image that concern its Dockerfile, without a name. Raises ``ParameterError``."""
     faults = Faults()
-    parts = faults.mapping("image", raw, ("base", "platforms", "build_args", "target"))
+    known = {name: IMAGE[name] for name in ("base", "platforms", "build_args", "target")}
+    parts = faults.mapping("image", raw, known)
     native = faults.attempt("build_platform", Platform.parse, build_platform)
     image = Image(references=(), **check_dockerfile_keys(faults, "", parts))
     faults.raise_if_any()

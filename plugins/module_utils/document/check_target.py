@@ -262,7 +262,7 @@ def _caches(faults: Faults, path: str, value: Any, *, to: bool) -> tuple[Cache, 
         if to and item == "inline":
             found.append(Cache(""))
             continue
-        known = ("ref", "mode") if to else ("ref",)
+        known: dict[str, Any] = {"ref": {}, **({"mode": {}} if to else {})}
         parts = {"ref": item} if isinstance(item, str) else faults.mapping(where, item, known)
         mode: Any = parts.get("mode", "min")
         if mode not in ("min", "max"):

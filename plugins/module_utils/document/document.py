@@ -12,9 +12,6 @@ from .options import Options
 from .source import Source
 from .target import Target
 
-#: The keys of a document.
-KEYS = ("source", "target", "options", "custom_workdir")
-
 
 @dataclass(frozen=True)
 class Document:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import datetime
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional, TypeVar
 
 from ..errors import ParameterError
 from ..secret import SecretReference
 from ..text import printable
+from .left_out import left_out
 
 _T = TypeVar("_T")
 # Unicode's category Cc: some terminals obey those beyond ASCII, too.
@@ -50,18 +51,20 @@ class Faults(list[str]):
             line = f"{line[: _LONGEST_FAULT // 2]} … {line[-_LONGEST_FAULT // 2 :]}"
         self.append(printable(line))
 
-    def mapping(self, path: str, value: Any, known: Iterable[str] = ()) -> Mapping[str, Any]:
-        """``value`` as a mapping without its nulls; keys that are not ``known`` are faults.
+    def mapping(
+        self, path: str, value: Any, known: Optional[Mapping[str, Mapping[str, Any]]] = None
+    ) -> Mapping[str, Any]:
+        """``value`` as a mapping without the keys that are left out; those that are not ``known`` are faults.
 
-        An empty ``path`` means the document itself. Where none are ``known``, the keys are the user's own:
-        one without a value is a fault.
+        ``known`` has their entries of an argument spec by name. An empty ``path`` means the document itself.
+        Where none are ``known``, the keys are the user's own: one without a value is a fault.
         """
         if not isinstance(value, Mapping):
             self.add(path or _ALL, f"expected a mapping, got {kind_of(value)}")
             return {}
-        names = list(known)
-        if not names:
+        if not known:
             return self._own_keys(path, value)
+        names = list(known)
         for key in value:
             if not isinstance(key, str):
                 self.add(path or _ALL, f"the key {key!r} is {kind_of(key)}; put it in quotes")
@@ -69,7 +72,11 @@ class Faults(list[str]):
                 near = difflib.get_close_matches(key, names, 1) if len(self) < _MOST_HINTS else ()
                 hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
                 self.add(f"{path}.{key}" if path else key, f"unknown key; {hint}")
-        return {key: item for key, item in value.items() if item is not None and isinstance(key, str)}
+        return {
+            key: item
+            for key, item in value.items()
+            if isinstance(key, str) and not left_out(key, item, known.get(key, {}))
+        }
 
     def _own_keys(self, path: str, value: Mapping[Any, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}
