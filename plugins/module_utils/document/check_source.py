@@ -168,8 +168,14 @@ def check_local_path(faults: Faults, path: str, value: Any, *, home: bool = Fals
         return None
     faults.local_paths.append(path)
     if not os.path.isabs(text) and not (home and text.startswith("~/")):
+        name = os.path.basename(os.path.normpath(text)).strip("~.") or "app"
+        places = (
+            f"/var/tmp/{name}, or ~/{name} in the home of the user that builds" if home else f"/srv/{name}"
+        )
         faults.add(
-            path, f"{text!r} is not absolute; programs that read documents work in folders of their own"
+            path,
+            f"{text!r} is not absolute, and what reads a document works in a folder of its own; "
+            f"write an absolute path, such as {places}",
         )
         return None
     return text

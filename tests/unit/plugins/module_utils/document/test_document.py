@@ -206,3 +206,20 @@ def test_the_arguments_of_a_module_have_the_options_and_their_defaults() -> None
     defaults = {field.name: field.default for field in dataclasses.fields(Options)}
     found = {name: entry.get("default") for name, entry in argument_spec.OPTIONS.items()}
     assert found == defaults
+
+
+@pytest.mark.parametrize(
+    ("relative", "written"),
+    [
+        ("work", "/var/tmp/work, or ~/work"),
+        ("../a/builds/", "/var/tmp/builds, or ~/builds"),
+        (".", "/var/tmp/app, or ~/app"),
+    ],
+)
+def test_a_relative_folder_for_workspaces_is_told_what_to_write(relative: str, written: str) -> None:
+    plain = {key: DOCUMENTS["git"][key] for key in ("source", "target")}
+    (fault,) = faults({**plain, "custom_workdir": relative})
+    assert fault.startswith(f"custom_workdir: {relative!r} is not absolute, ")
+    assert fault.endswith(f"; write an absolute path, such as {written} in the home of the user that builds")
+    for path in written.split(", or "):
+        assert check({**plain, "custom_workdir": path}).custom_workdir == path
