@@ -42,15 +42,17 @@ class Policy:
     ``secret_forms`` are the forms of secrets that are read: ``text``, ``env`` and ``file``; the ``reader`` of
     ``document/secrets.py`` asks. ``reach`` is asked in ``network/reach.py`` for each address. All else is
     asked in ``document/permit.py``: ``local_paths`` is whether a document may name files and folders of this
-    machine (also as ``file`` addresses). ``builders`` are the
-    buildx builders that may be named, ``None`` for any. ``longest_seconds`` bounds ``options.timeout`` and
-    stands in for one that is left out; ``most_images`` is how many images a request may have.
+    machine (also as ``file`` addresses), ``host_network`` whether steps may have the network of the machine
+    that builds, with all that listens there. ``builders`` are the buildx builders that may be named, ``None``
+    for any. ``longest_seconds`` bounds ``options.timeout`` and stands in for one that is left out;
+    ``most_images`` is how many images a request may have.
     ``own_settings`` is whether the logins, keys and settings count that the user who builds keeps for
     docker, git and ssh. ``source`` bounds what is fetched.
     """
 
     secret_forms: frozenset[str] = frozenset(("text", "env", "file"))
     local_paths: bool = True
+    host_network: bool = True
     reach: Reach = everywhere
     builders: Optional[frozenset[str]] = None
     longest_seconds: Optional[float] = None

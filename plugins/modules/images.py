@@ -114,6 +114,30 @@ options:
               (V(min) or V(max)).
             type: list
             elements: raw
+          network:
+            description:
+              - The network of the steps. V(none) is without one, V(host) that of the machine that builds; the
+                builder must allow V(network.host).
+            type: str
+            choices: [default, none, host]
+            default: default
+          add_hosts:
+            description: >-
+              Names of hosts for the steps, each with its IP address or a list of them; V(host-gateway) is
+              the machine of the engine.
+            type: dict
+          shm_size:
+            description: Size of C(/dev/shm) for the steps, such as V(128m). The default is the builder's own.
+            type: str
+          ulimits:
+            description: >-
+              Limits for the steps, by name, such as V(nofile), each a number or V(soft:hard); V(-1) is
+              without a limit.
+            type: dict
+          no_cache_filter:
+            description: Names of stages to build without the build cache, and even if nothing has changed.
+            type: list
+            elements: str
       registry:
         description: The registry that the images are pushed to.
         type: dict

@@ -17,6 +17,9 @@ from ..document.target import Cache, Image
 from ..oci.platform import Platform
 from ..secret import Secret
 
+#: What bake must be told to allow, beside the file that asks for it.
+HOST_NETWORK = "network.host"
+
 
 @dataclass(frozen=True)
 class Target:
@@ -27,7 +30,7 @@ class Target:
     that stand for the base images there. ``description`` says where the image comes from, in labels
     and annotations under the user's own; ``record`` are annotations of the whole only, for a later run.
     ``attest`` lists the attestations to add. Without ``push`` it is only built, into the build cache;
-    with ``cached`` it comes from there, whatever the image's ``no_cache`` says. ``engines_own`` is whether an
+    with ``cached`` it comes from there, whatever the image says of it. ``engines_own`` is whether an
     engine's own builder builds it. Unless ``kept``, the builder does not keep the image in its store.
     ``rewrite_timestamps`` gives the files of an image that is not kept the time ``source_date_epoch`` at the
     latest, which is 0 where there is none. ``build_args`` go before the image's.
@@ -96,6 +99,9 @@ def _target(context: str, target: Target) -> dict[str, Any]:
         "attest": list(target.attest),
         "output": [_output(target)],
         "no-cache": image.no_cache and not target.cached,
+        "no-cache-filter": [] if target.cached else list(image.no_cache_filter),
+        "extra-hosts": {name: ",".join(addresses) for name, addresses in image.add_hosts.items()},
+        "ulimits": [f"{name}={limit}" for name, limit in sorted(image.ulimits.items())],
         "pull": image.pull,
         "secret": [
             f"id={name},env={_secret_variable(target, number)}" for number, name in enumerate(image.secrets)
@@ -108,6 +114,12 @@ def _target(context: str, target: Target) -> dict[str, Any]:
         ]
     if target.stage is not None:
         content["target"] = target.stage
+    if image.network != "default":
+        content["network"] = image.network
+    if image.shm_size:
+        content["shm-size"] = str(image.shm_size)
+    if image.network == "host":
+        content["entitlements"] = [HOST_NETWORK]
     return {key: value for key, value in content.items() if value not in ({}, [], False)}
 
 

@@ -29,7 +29,7 @@ from ..registry.push import check_push
 from ..secret import Secret, redact
 from .access import Access
 from .annotations import describe
-from .bake_file import Target, attestations, bake_file, secret_environment, secrets
+from .bake_file import HOST_NETWORK, Target, attestations, bake_file, secret_environment, secrets
 from .buildkit_errors import build_failure
 from .buildkit_progress import Outcome, Reader
 from .carry_out import Baked, Step
@@ -91,8 +91,9 @@ class BuildxBaker:
         reader = Reader(names, HidingListener(self._listener, hidden))
         metadata = os.path.join(self._folder, f"{name}.metadata.json")
         file = self._write_json(f"{name}.json", bake_file(self._source.context, targets))
+        allow = [HOST_NETWORK] if any(target.image.network == "host" for target in targets) else []
         result = run(
-            self._argv(file, metadata, cache),
+            self._argv(file, metadata, cache, allow),
             env={**self._environment, **secret_environment(targets)},
             cwd=self._folder,
             on_stderr_line=reader.feed,
@@ -132,7 +133,7 @@ class BuildxBaker:
         except RegistryError as error:
             return error
 
-    def _argv(self, file: str, metadata: str, cache: bool) -> list[str]:
+    def _argv(self, file: str, metadata: str, cache: bool, allow: Sequence[str]) -> list[str]:
         builder = self._engine.builder
         return [
             *buildx.command(self._engine.buildx, self._engine.endpoint),
@@ -145,6 +146,7 @@ class BuildxBaker:
             "--progress",
             "rawjson",
             *([] if cache else ["--no-cache"]),
+            *(word for entitlement in allow for word in ("--allow", entitlement)),
         ]
 
     def _explained(self, outcome: Outcome, names: dict[str, str], hidden: list[Secret]) -> BuildError:

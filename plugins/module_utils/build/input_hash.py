@@ -25,14 +25,14 @@ _VERSION = 2
 class Inputs:
     """All that decides what is in an image, and so whether it must be built again.
 
-    Of ``image`` count build arguments, labels and annotations; secrets do not, as in BuildKit's
-    cache. Of ``options`` count the attestations. ``context`` is the digest of what reaches the build (see
-    ``context_digest``), ``dockerfile`` the user's own text. ``target`` is the name of the target stage as
-    ``Resolution`` has it, however the document names it. ``bases`` are, for each, its stage, the
-    platform of the image, and its digest for that platform alone, so that its other platforms can move
-    without a rebuild. So are ``other_images``, which COPY --from and RUN --mount read, with the platform
-    of the image, in the order of ``Resolution.images``. ``builder`` is the buildx builder, empty for the
-    engine's own.
+    Of ``image`` count build arguments, labels, annotations, and what its steps see of the builder; secrets
+    do not, as in BuildKit's cache. Of ``options`` count the attestations. ``context`` is the digest of what
+    reaches the build (see ``context_digest``), ``dockerfile`` the user's own text. ``target`` is the name
+    of the target stage as ``Resolution`` has it, however the document names it. ``bases`` are, for each,
+    its stage, the platform of the image, and its digest for that platform alone, so that its other
+    platforms can move without a rebuild. So are ``other_images``, which COPY --from and RUN --mount read,
+    with the platform of the image, in the order of ``Resolution.images``. ``builder`` is the buildx
+    builder, empty for the engine's own.
     ``frontend`` is the digest of the image that reads the Dockerfile, empty for BuildKit's own.
     ``source_date_epoch`` counts where the Dockerfile reads it (in Unix seconds), else it is ``None``.
 
@@ -72,6 +72,10 @@ class Inputs:
                 "attestations": [self.options.provenance, self.options.sbom],
                 # Left out where nobody asks for it, so that images of before are known again.
                 **({"reproducible": True} if self.options.reproducible else {}),
+                **_given("network", self.image.network.replace("default", "")),
+                **_given("add_hosts", dict(self.image.add_hosts)),
+                **_given("shm_size", self.image.shm_size),
+                **_given("ulimits", dict(self.image.ulimits)),
                 **_given("frontend", self.frontend),
                 **_given("source_date_epoch", self.source_date_epoch),
             }
@@ -79,7 +83,7 @@ class Inputs:
 
 
 def _given(name: str, value: Any) -> dict[str, Any]:
-    return {} if value in (None, "") else {name: value}
+    return {} if value in (None, "", 0, {}) else {name: value}
 
 
 def _hash(inputs: dict[str, Any]) -> str:

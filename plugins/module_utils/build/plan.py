@@ -22,7 +22,7 @@ from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
 from ..dockerfile.remote_adds import moving_adds
 from ..dockerfile.rewrite import inject
-from ..dockerfile.stages import Resolution, UsedImage, UsedStage, resolve_all
+from ..dockerfile.stages import Resolution, UsedImage, UsedStage, refuse_unknown, resolve_all
 from ..dockerfile.triggers import read_triggers
 from ..document.options import Options
 from ..document.target import Image
@@ -34,6 +34,7 @@ from ..oci.reference import Reference
 from ..registry.client import Registry
 from ..sources.context_digest import context_digest
 from ..sources.tree import Known
+from .abilities import refuse_missing
 from .input_hash import Inputs
 from .lookup import Lookup, digest_for, fitting
 from .planned import Head, Planned, PlannedBase, PlannedImage, Recipe, Unplannable
@@ -277,6 +278,8 @@ def _draft(
     engine: Engine,
     source: BuildInput,
 ) -> _Draft:
+    refuse_missing(image, engine)
+    refuse_unknown(dockerfile, image.no_cache_filter)
     resolutions = resolve_all(
         dockerfile,
         image.platforms or (engine.native,),

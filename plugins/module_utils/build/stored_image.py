@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Callable, Optional, Union
 
 from ..document.options import Options
@@ -24,10 +24,9 @@ from .planned import Head, Unplannable
 from .result import ImageResult, refuse_if_none
 from .unchanged import compare, stored_otherwise
 
-_OF_BUILDS = (
-    *("base", "build_args", "target", "labels", "annotations", "no_cache", "pull", "secrets"),
-    *("cache_from", "cache_to"),
-)
+# An image that asks for nothing.
+_PLAIN = Image(references=())
+_OF_BUILDS = tuple(field.name for field in fields(Image) if field.name not in ("references", "platforms"))
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class ImagePush:
 
 
 def _check(image: Image, options: Options) -> None:
-    wrong = [name for name in _OF_BUILDS if getattr(image, name) not in (None, {}, (), False)]
+    wrong = [name for name in _OF_BUILDS if getattr(image, name) != getattr(_PLAIN, name)]
     wrong += [
         f"options.{name}" for name in ("provenance", "sbom") if getattr(options, name) not in ("off", False)
     ]

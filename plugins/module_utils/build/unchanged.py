@@ -28,6 +28,8 @@ def compare(head: Head, difference: Difference, options: Options, registry: Regi
         return head.judged("pending", "rebuild is always")
     if head.image.no_cache:
         return head.judged("pending", "no_cache is set")
+    if head.image.no_cache_filter:
+        return head.judged("pending", "no_cache_filter is set")
     leading: Optional[Manifest] = None
     try:
         for reference in head.image.references:

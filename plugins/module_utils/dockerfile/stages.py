@@ -235,10 +235,22 @@ def _find_target(dockerfile: Dockerfile, target: Optional[str]) -> Stage:
             hint="Give it a name with AS, or leave the target out for the last stage.",
             place=Place(line=stage.line),
         )
-    raise DockerfileError(
+    raise _unknown(dockerfile, target)
+
+
+def refuse_unknown(dockerfile: Dockerfile, names: Iterable[str]) -> None:
+    """Raise ``DockerfileError`` where no stage has one of ``names``, which are lower-case."""
+    known = {stage.name for stage in dockerfile.stages}
+    for name in names:
+        if name not in known:
+            raise _unknown(dockerfile, name)
+
+
+def _unknown(dockerfile: Dockerfile, name: str) -> DockerfileError:
+    return DockerfileError(
         "unknown_target",
-        f"The Dockerfile has no stage '{shown(target)}'.",
-        hint=f"It has: {'; '.join(str(stage) for stage in stages)}.",
+        f"The Dockerfile has no stage '{shown(name)}'.",
+        hint=f"It has: {'; '.join(str(stage) for stage in dockerfile.stages)}.",
     )
 
 

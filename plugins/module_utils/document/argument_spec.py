@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .options import CHOICES, Options
+from .target import NETWORKS
 
 _DEFAULTS = Options()
 _LOGIN: dict[str, Any] = {"username": {"type": "str"}, "password": {"type": "raw", "no_log": True}}
@@ -74,6 +75,11 @@ IMAGE: dict[str, Any] = {
     "secrets": {"type": "dict", "no_log": True},
     "cache_from": {"type": "list", "elements": "raw"},
     "cache_to": {"type": "list", "elements": "raw"},
+    "network": {"type": "str", "choices": list(NETWORKS), "default": NETWORKS[0]},
+    "add_hosts": {"type": "dict"},
+    "shm_size": {"type": "str"},
+    "ulimits": {"type": "dict"},
+    "no_cache_filter": {"type": "list", "elements": "str"},
 }
 #: ``target.registry``.
 REGISTRY: dict[str, Any] = {"url": {"type": "str", "required": True}, **_LOGIN}

@@ -43,7 +43,7 @@ def check_document(faults: Faults, raw: Any, policy: Policy) -> Optional[Documen
     refuse(faults, policy, options, len(wanted.images) if wanted else 0)
     if faults or source is None or wanted is None:
         return None
-    asked = tuple(faults.secrets), tuple(faults.local_paths)
+    asked = tuple(faults.secrets), tuple(faults.powers)
     return Document(source, wanted, options, workdir, dict(raw), *asked)
 
 

@@ -64,8 +64,8 @@ def _repository(
     if url:
         faults.attempt(f"{path}.url", git_url.check_url, url)
         if git_url.transport(url) == "file":
-            faults.local_paths.append(f"{path}.url")
-    faults.local_paths += [f"{path}.{name}" for name in _SSH_FILES if name in texts]
+            faults.powers.append((f"{path}.url", "local_paths"))
+    faults.powers += [(f"{path}.{name}", "local_paths") for name in _SSH_FILES if name in texts]
     version = texts.get("version")
     if version and (version.startswith("-") or re.search(r"[\s~^:?*\[\\]|\.\.|@\{", version)):
         faults.add(f"{path}.version", f"{version!r} is not a branch, a tag, HEAD or a commit")
@@ -132,7 +132,7 @@ def _file(
     elif "url" in texts:
         faults.attempt(f"{path}.url", file_url.check_url, texts["url"])
         if texts["url"].startswith("file:") and "path" not in parts:
-            faults.local_paths.append(f"{path}.url")
+            faults.powers.append((f"{path}.url", "local_paths"))
     password = refer_to_secret(faults, f"{path}.password", parts.get("password"))
     if "username" in texts and "password" not in parts:
         faults.add(f"{path}.password", "is missing; a username alone gives no access")
@@ -166,7 +166,7 @@ def check_local_path(faults: Faults, path: str, value: Any, *, home: bool = Fals
     text = faults.text(path, value)
     if text is None:
         return None
-    faults.local_paths.append(path)
+    faults.powers.append((path, "local_paths"))
     if not os.path.isabs(text) and not (home and text.startswith("~/")):
         name = os.path.basename(os.path.normpath(text)).strip("~.") or "app"
         places = (

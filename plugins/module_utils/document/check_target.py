@@ -11,6 +11,7 @@ from ..oci.platform import Platform
 from ..oci.reference import DOCKER_HUB, Reference, is_registry_host, is_repository_path, is_tag
 from ..secret import Secret
 from .argument_spec import IMAGE, REGISTRY, TARGET
+from .check_steps import check_steps
 from .faults import Faults, kind_of
 from .secrets import refer_to_secret
 from .target import Cache, Image, Override, RegistryAccount, Target
@@ -109,6 +110,7 @@ def _image(
         secrets=_secrets(faults, f"{path}.secrets", parts.get("secrets", {})),
         cache_from=_caches(faults, f"{path}.cache_from", parts.get("cache_from"), to=False),
         cache_to=_caches(faults, f"{path}.cache_to", parts.get("cache_to"), to=True),
+        **check_steps(faults, path, parts),
     )
     return image if image.references else None
 

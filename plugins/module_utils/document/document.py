@@ -19,8 +19,8 @@ class Document:
 
     Its secrets are ``SecretReference`` until ``resolve`` reads them. ``custom_workdir`` is the absolute path
     of the folder for workspaces, ``None`` for the machine's own. ``raw`` is what was written, for handing
-    on to another process. ``secrets`` and ``local_paths`` (where they stand in the document) are what it
-    asks of the machine that reads it.
+    on to another process. ``secrets`` and ``powers`` (those of ``Faults``) are what it asks of the machine
+    that reads it.
     """
 
     source: Source
@@ -29,7 +29,7 @@ class Document:
     custom_workdir: Optional[str] = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     secrets: tuple[SecretReference, ...] = field(default=(), repr=False, compare=False)
-    local_paths: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    powers: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
 
     def masked(self) -> dict[str, Any]:
         """What was written, for showing: a mask where a secret is text; ``{env: NAME}`` stays readable."""

@@ -29,8 +29,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 class Faults(list[str]):
     """The faults found so far, and the checks that add to them.
 
-    ``secrets`` and ``local_paths`` (the paths in the document of what names a file or folder of this
-    machine) are what the checks came across: reading the ones and forbidding the others comes later.
+    ``secrets`` and ``powers`` are what the checks came across: reading the ones and forbidding the others
+    comes later. A power is a path in the document and the field of ``Policy`` that says whether what stands
+    there may be asked for, such as ``local_paths`` for what names a file or folder of this machine.
     ``written`` is how values stand in the file, by their paths, where they do not print so (see the reader of
     files); doors that are given data do not know it.
     """
@@ -39,7 +40,7 @@ class Faults(list[str]):
         super().__init__()
         self.written: Mapping[str, str] = written or {}
         self.secrets: list[SecretReference] = []
-        self.local_paths: list[str] = []
+        self.powers: list[tuple[str, str]] = []
 
     def add(self, path: str, what: str) -> None:
         """Note that ``what`` is wrong at ``path``.

@@ -14,11 +14,17 @@ from .document import Document
 from .faults import Faults
 from .options import Options
 
+# What each power is, in words for a fault.
+_POWERS = {
+    "local_paths": "names a file or folder of the machine that builds",
+    "host_network": "asks for the network of the machine that builds",
+}
+
 
 def permit(document: Document, policy: Policy) -> Document:
     """``document`` within the limits of ``policy``. Raises ``ParameterError`` with all that it refuses."""
     faults = Faults()
-    faults.local_paths += document.local_paths
+    faults.powers += document.powers
     refuse(faults, policy, document.options, len(document.target.images))
     faults.raise_if_any()
     return limited(document, policy)
@@ -35,11 +41,11 @@ def limited(document: Document, policy: Policy) -> Document:
 def refuse(faults: Faults, policy: Policy, options: Options, images: int) -> None:
     """Add to ``faults`` what ``policy`` does not let a document ask for.
 
-    ``faults`` has the document's local paths; ``images`` is how many images there are.
+    ``faults`` has the powers that the document asks for; ``images`` is how many images there are.
     """
-    if not policy.local_paths:
-        for path in faults.local_paths:
-            faults.add(path, "names a file or folder of the machine that builds, which is not allowed here")
+    for path, power in faults.powers:
+        if not getattr(policy, power):
+            faults.add(path, f"{_POWERS[power]}, which is not allowed here")
     allowed = policy.builders
     if options.builder is not None and allowed is not None and options.builder not in allowed:
         hint = f"choose {' or '.join(sorted(allowed))}" if allowed else "leave it out"

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Optional, Union
+from typing import Literal, Optional, Union, get_args
 
 from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..secret import Secret
+
+Network = Literal["default", "none", "host"]
+#: The values of ``network``, the default first.
+NETWORKS: tuple[Network, ...] = get_args(Network)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Image:
 
     ``platforms`` is empty where the builder's own platform is meant. ``secrets`` maps the
     ``id`` of a ``RUN --mount=type=secret`` to its text.
+
+    Of its steps ``network`` is the one they have, ``add_hosts`` the addresses of further names there,
+    ``shm_size`` the bytes of their /dev/shm (0: the builder's own), ``ulimits`` limits as ``soft:hard``.
+    ``no_cache_filter`` has the lower-case names of the stages that are built without the build cache.
     """
 
     references: tuple[Reference, ...]
@@ -40,6 +48,11 @@ class Image:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     cache_from: tuple[Cache, ...] = ()
     cache_to: tuple[Cache, ...] = ()
+    network: Network = "default"
+    add_hosts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shm_size: int = 0
+    ulimits: Mapping[str, str] = field(default_factory=dict)
+    no_cache_filter: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -111,6 +111,26 @@ def test_what_the_document_asks_for_is_in_the_target() -> None:
     ]
 
 
+def test_what_steps_are_to_have_is_in_the_target_and_left_out_where_nobody_asks() -> None:
+    asked = target(
+        network="host",
+        add_hosts={"db": ("10.0.0.1", "::1")},
+        shm_size=1 << 20,
+        ulimits={"nproc": "1:-1", "nofile": "1:2"},
+        no_cache_filter=("build",),
+    )
+    plain = content(target())
+    assert {key: value for key, value in content(asked).items() if key not in plain} == {
+        "network": "host",
+        "entitlements": ["network.host"],
+        "extra-hosts": {"db": "10.0.0.1,::1"},
+        "shm-size": "1048576",
+        "ulimits": ["nofile=1:2", "nproc=1:-1"],
+        "no-cache-filter": ["build"],
+    }
+    assert "no-cache-filter" not in content(replace(asked, cached=True))
+
+
 def test_an_image_for_one_platform_has_no_index_to_annotate() -> None:
     made = content(target(platforms=(ARM64,), annotations={"a": "y"}))
     assert made["annotations"] == ["manifest:source=s", "manifest:a=y", "manifest:hash=h"]

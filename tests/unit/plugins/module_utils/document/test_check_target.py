@@ -99,6 +99,11 @@ def test_every_key_of_an_image_is_kept() -> None:
         secrets={"token": "text\n"},
         cache_from=["registry.example.com/cache", {"ref": "cache:1"}],
         cache_to=["inline", {"ref": "cache:1", "mode": "max"}, "cache:2"],
+        network="host",
+        add_hosts={"db.example": "10.0.0.1", "two": ["10.0.0.2", "0:0::1"], "me": "host-gateway"},
+        shm_size="64M",
+        ulimits={"nofile": 1024, "nproc": "5:-1", "core": "-1"},
+        no_cache_filter=["Build"],
     )
     assert [str(reference) for reference in checked.references] == [
         "registry.example.com:5000/team/app:1.0",
@@ -116,6 +121,15 @@ def test_every_key_of_an_image_is_kept() -> None:
     assert checked.secrets == {"token": Secret("text\n")}
     assert checked.cache_from == (Cache("registry.example.com/cache"), Cache("cache:1"))
     assert checked.cache_to == (Cache(""), Cache("cache:1", "max"), Cache("cache:2", "min"))
+    assert checked.network == "host"
+    assert checked.add_hosts == {
+        "db.example": ("10.0.0.1",),
+        "two": ("10.0.0.2", "::1"),
+        "me": ("host-gateway",),
+    }
+    assert (checked.shm_size, image(shm_size=5).shm_size) == (64 << 20, 5)
+    assert checked.ulimits == {"nofile": "1024:1024", "nproc": "5:-1", "core": "-1:-1"}
+    assert checked.no_cache_filter == ("build",)
 
 
 def test_an_image_without_a_tag_is_latest_and_built_for_the_builders_own_platform() -> None:
@@ -310,6 +324,21 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
             {"cache_to": [{"ref": "a", "mode": "max,compression=estargz"}]},
             "target.images[0].cache_to[0].mode: expected min or max",
         ),
+        (
+            {"network": "bridge"},
+            "target.images[0].network: expected one of default, none, host, got 'bridge'",
+        ),
+        ({"add_hosts": {"a,b": "::1"}}, "target.images[0].add_hosts: 'a,b' is not the name of a host"),
+        ({"add_hosts": {"a": "1.2.3"}}, "target.images[0].add_hosts.a: '1.2.3' is not an IP address"),
+        ({"add_hosts": {"a": ["::1", "b=1"]}}, "target.images[0].add_hosts.a[1]: 'b=1' is not an IP"),
+        ({"add_hosts": {"a": []}}, "target.images[0].add_hosts.a: must not be empty"),
+        ({"shm_size": "64x"}, "target.images[0].shm_size: expected a size"),
+        ({"shm_size": 0}, "target.images[0].shm_size: expected a size"),
+        ({"shm_size": "9999g"}, "target.images[0].shm_size: expected a size"),
+        ({"ulimits": {"files": 1}}, "target.images[0].ulimits: 'files' is not one of core, "),
+        ({"ulimits": {"nofile": "2:1"}}, "target.images[0].ulimits.nofile: expected a number, or soft:hard"),
+        ({"ulimits": {"nofile": "-1:1"}}, "target.images[0].ulimits.nofile: expected a number, or soft:hard"),
+        ({"no_cache_filter": ["a,b"]}, "target.images[0].no_cache_filter[0]: 'a,b' is not the name of a"),
         ({"cache_to": [None]}, "target.images[0].cache_to[0]: expected a mapping, got nothing"),
         ({"plattforms": []}, "target.images[0].plattforms: unknown key; did you mean 'platforms'?"),
         ({"qq": 1}, "target.images[0].qq: unknown key; known are image, tag, tags, base"),

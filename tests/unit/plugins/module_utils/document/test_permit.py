@@ -84,6 +84,14 @@ def test_without_a_policy_every_document_in_use_is_let_pass(
         ),
         ({"local_paths": False}, {"custom_workdir": "/var/tmp"}, [f"custom_workdir: {NOT_HERE}"]),
         (
+            {"host_network": False},
+            {"target": {"images": [{"image": "a", "network": "host"}], "registry": {"url": "r.example.com"}}},
+            [
+                "target.images[0].network: asks for the network of the machine that builds, "
+                "which is not allowed here"
+            ],
+        ),
+        (
             {"builders": frozenset({"kube"})},
             {"options": {"builder": "mine"}},
             ["options.builder: the builder 'mine' is not allowed here; choose kube"],
