@@ -33,6 +33,7 @@ class Inputs:
     platforms can move without a rebuild. So are ``other_images``, which COPY --from and RUN --mount read,
     with the platform of the image, in the order of ``Resolution.images``. ``builder`` is the buildx
     builder, empty for the engine's own.
+    ``fetched`` is what servers say of what ADD fetches, as far as they tell, with the platform of the image.
     ``frontend`` is the digest of the image that reads the Dockerfile, empty for BuildKit's own.
     ``source_date_epoch`` counts where the Dockerfile reads it (in Unix seconds), else it is ``None``.
 
@@ -48,6 +49,7 @@ class Inputs:
     other_images: tuple[tuple[Platform, str], ...]
     platforms: tuple[Platform, ...]
     builder: str
+    fetched: tuple[tuple[Platform, str], ...] = ()
     frontend: str = ""
     source_date_epoch: Optional[int] = None
 
@@ -76,6 +78,7 @@ class Inputs:
                 **_given("add_hosts", dict(self.image.add_hosts)),
                 **_given("shm_size", self.image.shm_size),
                 **_given("ulimits", dict(self.image.ulimits)),
+                **_given("fetched", sorted([str(platform), state] for platform, state in self.fetched)),
                 **_given("frontend", self.frontend),
                 **_given("source_date_epoch", self.source_date_epoch),
             }
@@ -83,7 +86,7 @@ class Inputs:
 
 
 def _given(name: str, value: Any) -> dict[str, Any]:
-    return {} if value in (None, "", 0, {}) else {name: value}
+    return {} if value in (None, "", 0, {}, []) else {name: value}
 
 
 def _hash(inputs: dict[str, Any]) -> str:

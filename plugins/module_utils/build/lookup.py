@@ -1,20 +1,24 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""What registries say of the images that a plan reads."""
+"""What registries say of the images that a plan reads, and servers of what ADD fetches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from functools import partial
 from typing import Callable, Optional, TypeVar, Union
 
 from ..dockerfile.overrides import Base
+from ..dockerfile.remote_adds import Remote
 from ..errors import RegistryError
 from ..oci.manifest import ImageConfig, Manifest
 from ..oci.platform import Platform
 from ..oci.reference import Reference
+from ..policy import PERMISSIVE, Policy
 from ..registry import read
 from ..registry.client import Registry
+from ..sources.remote_state import commits, file_states
 
 _T = TypeVar("_T")
 
@@ -25,6 +29,15 @@ _REGISTRIES_HINT = (
 )
 
 
+@dataclass(frozen=True)
+class Outside:
+    """Who is asked: registries, several at a time in ``pool``, and the servers that ``policy`` allows."""
+
+    registry: Registry
+    pool: Executor
+    policy: Policy = PERMISSIVE
+
+
 class Lookup:
     """The manifests of images, and the configs of bases, each asked for once and all at the same time.
 
@@ -32,11 +45,13 @@ class Lookup:
     ``line`` that wants it.
     """
 
-    def __init__(self, registry: Registry, pool: Executor) -> None:
-        self._registry = registry
-        self._pool = pool
+    def __init__(self, outside: Outside) -> None:
+        self._registry = outside.registry
+        self._pool = outside.pool
+        self._policy = outside.policy
         self._manifests: dict[Reference, Union[Manifest, RegistryError]] = {}
         self._configs: dict[Reference, Union[ImageConfig, RegistryError]] = {}
+        self._states: dict[tuple[str, str], str] = {}
 
     def ask(self, references: Iterable[Reference]) -> None:
         """Ask for the manifests of ``references``."""
@@ -46,6 +61,17 @@ class Lookup:
         """Ask for the configs of ``bases``, whose manifests were asked for."""
         pinned = map(self._pinned, bases)
         self._ask(read.config, self._configs, [reference for reference in pinned if reference])
+
+    def ask_servers(self, remotes: Iterable[Remote]) -> None:
+        """Ask what stands at the addresses of ``remotes`` now."""
+        named = dict.fromkeys((remote.url, remote.version) for remote in remotes if remote.url)
+        files = file_states([url for url, version in named if not version], self._policy)
+        self._states.update({(url, ""): state for url, state in files.items()})
+        self._states.update(commits([each for each in named if each[1]], self._policy))
+
+    def state(self, remote: Remote) -> str:
+        """What its server says of what an ADD fetches, empty where nobody can tell."""
+        return self._states.get((remote.url, remote.version), "")
 
     def manifest(self, reference: Reference, line: Optional[int]) -> Manifest:
         """What ``reference`` names. Raises ``RegistryError``."""

@@ -8,7 +8,6 @@ beforehand what it would build, and why; so the plan is made here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +19,7 @@ from ..dockerfile.frontend import FRONTEND_HINT, Frontend, frontend_of
 from ..dockerfile.hazards import is_fragile, refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.overrides import Base, bases
-from ..dockerfile.remote_adds import moving_adds
+from ..dockerfile.remote_adds import Remote, remote_adds
 from ..dockerfile.rewrite import inject
 from ..dockerfile.stages import Resolution, UsedImage, UsedStage, refuse_unknown, resolve_all
 from ..dockerfile.triggers import read_triggers
@@ -31,12 +30,11 @@ from ..engine.find import Engine
 from ..errors import BuilderError, Cancelled, DockerfileError, Place, RegistryError
 from ..oci.platform import Platform
 from ..oci.reference import Reference
-from ..registry.client import Registry
 from ..sources.context_digest import context_digest
 from ..sources.tree import Known
 from .abilities import refuse_missing
 from .input_hash import Inputs
-from .lookup import Lookup, digest_for, fitting
+from .lookup import Lookup, Outside, digest_for, fitting
 from .planned import Head, Planned, PlannedBase, PlannedImage, Recipe, Unplannable
 from .unchanged import as_built, built_otherwise, compare
 
@@ -110,10 +108,9 @@ def make_plan(
     images: Sequence[Image],
     options: Options,
     engine: Engine,
-    registry: Registry,
-    pool: Executor,
+    outside: Outside,
 ) -> Plan:
-    """Plan ``images`` of ``source``, asking registries in ``pool``.
+    """Plan ``images`` of ``source``, asking who is ``outside``.
 
     What is wrong with one image is in its plan. Raises ``DockerfileError`` and ``EngineError`` for what
     concerns all of them.
@@ -122,8 +119,9 @@ def make_plan(
     with _located(source):
         dockerfile = parse(text)
         refuse_hazards(text, engine.version)
-    lookup = Lookup(registry, pool)
+    lookup = Lookup(outside)
     drafts = _drafts(dockerfile, images, engine, source, lookup)
+    lookup.ask_servers(remote for each in drafts if isinstance(each, _Draft) for _, remote in each.remotes)
     tree = source.read_context()
 
     def plan(draft: _Draft) -> Planned:
@@ -144,6 +142,9 @@ def make_plan(
             ),
             platforms=draft.platforms,
             builder=engine.builder,
+            fetched=tuple(
+                (platform, state) for platform, remote in draft.remotes if (state := lookup.state(remote))
+            ),
             frontend=frontend,
             source_date_epoch=_epoch_read(dockerfile, draft, source),
         )
@@ -157,10 +158,10 @@ def make_plan(
             inject(dockerfile, draft.resolutions, pinned, pins),
             draft.frontend.pinned(frontend) if draft.frontend else {},
         )
-        judged = compare(head, built_otherwise, options, registry)
-        moving = moving_adds(dockerfile, draft.resolutions, draft.image.build_args)
-        if judged.state == "unchanged" and moving:
-            reason = f"what ADD on line {moving[0].line} fetches may have changed"
+        judged = compare(head, built_otherwise, options, outside.registry)
+        untold = [remote for _, remote in draft.remotes if not lookup.state(remote)]
+        if judged.state == "unchanged" and untold:
+            reason = f"what ADD on line {untold[0].line} fetches may have changed"
             judged = judged.judged("pending", reason)
         if judged.state == "pending" and is_fragile(engine.version):
             _refuse_hazardous_bases(draft, engine.version)
@@ -171,7 +172,7 @@ def make_plan(
             return draft
         return _or_unplannable(source, draft.image, partial(plan, draft))
 
-    planned = tuple(pool.map(plan_one, drafts))
+    planned = tuple(outside.pool.map(plan_one, drafts))
     known = Known(text, source.dockerfile_name, tree, source.committed_at)
     return Plan(source, known, engine, _runnable(source, engine, planned))
 
@@ -189,13 +190,17 @@ def _or_unplannable(source: BuildInput, image: Image, call: Callable[[], _T]) ->
 
 @dataclass(frozen=True)
 class _Draft:
-    """An image of which registries were asked nothing yet but ``triggers``, the ONBUILD of its ``bases``."""
+    """An image of which registries were asked nothing yet but ``triggers``, the ONBUILD of its ``bases``.
+
+    ``remotes`` are what ADD fetches, for each platform of the image.
+    """
 
     image: Image
     resolutions: tuple[Resolution, ...]
     bases: tuple[Base, ...]
     frontend: Optional[Frontend]
     triggers: Mapping[Base, tuple[str, ...]]
+    remotes: tuple[tuple[Platform, Remote], ...] = ()
 
     @property
     def platforms(self) -> tuple[Platform, ...]:
@@ -267,7 +272,22 @@ def _drafts(
         ]
         if all(after is each for after, each in zip(drafts, before)):
             break
-    return drafts
+    return [
+        each if isinstance(each, Unplannable) else replace(each, remotes=_remotes(dockerfile, each, lookup))
+        for each in drafts
+    ]
+
+
+def _remotes(dockerfile: Dockerfile, draft: _Draft, lookup: Lookup) -> tuple[tuple[Platform, Remote], ...]:
+    found: list[tuple[Platform, Remote]] = []
+    for resolution in draft.resolutions:
+        platform = resolution.platform
+        variables = {
+            base.stage: lookup.config(base).environment for base in draft.bases if base.platform == platform
+        }
+        remotes = remote_adds(dockerfile, resolution, variables, draft.image.build_args)
+        found += ((platform, remote) for remote in remotes)
+    return tuple(found)
 
 
 def _draft(

@@ -21,12 +21,12 @@ from .parser import (
     Instruction,
     InstructionReader,
     external_syntax,
-    json_array,
     quoted_flag,
     quoted_words,
     syntax_error,
 )
 from .shell import shown
+from .statements import Statement, statement_of
 
 #: The base that is no image, unless an earlier stage has its name.
 SCRATCH = "scratch"
@@ -72,23 +72,6 @@ class FromFlag:
 
 
 @dataclass(frozen=True)
-class RemoteAdd:
-    """An ADD: its ``sources`` as written, and whether a ``checksum`` says what is fetched.
-
-    With ``onbuild`` it acts in the stages that start from the one that holds it.
-    """
-
-    sources: tuple[str, ...]
-    checksum: bool
-    line: int
-    onbuild: bool = False
-
-    def triggered(self, line: int) -> RemoteAdd:
-        """The same, of the ONBUILD of a base image in the stage on ``line``."""
-        return replace(self, line=line)
-
-
-@dataclass(frozen=True)
 class Stage:
     """One FROM and what follows it.
 
@@ -96,9 +79,9 @@ class Stage:
     words as written (``platform`` empty without the flag). ``base_spans`` are the
     ``(start, end)`` offsets of the base's characters in the Dockerfile's text, one pair for
     each line they stand on. ``runs`` tells whether it has RUN instructions, ``onbuild_runs``
-    whether it gives some to the stages that start from it; ``adds`` are its ADD instructions. ``used_fault``
-    is why BuildKit refuses the stage where a build needs it, ``onbuild_fault`` why it refuses what the stage
-    gives to others. ``line`` counts from 1.
+    whether it gives some to the stages that start from it; ``statements`` are those that decide
+    what ADD fetches. ``used_fault`` is why BuildKit refuses the stage where a build needs it,
+    ``onbuild_fault`` why it refuses what the stage gives to others. ``line`` counts from 1.
     """
 
     index: int
@@ -110,7 +93,7 @@ class Stage:
     runs: bool = False
     onbuild_runs: bool = False
     from_flags: tuple[FromFlag, ...] = ()
-    adds: tuple[RemoteAdd, ...] = ()
+    statements: tuple[Statement, ...] = ()
     used_fault: Optional[DockerfileError] = None
     onbuild_fault: Optional[DockerfileError] = None
 
@@ -212,7 +195,11 @@ def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
             for command, onbuild in commands
             for flag in from_flags(command)
         ),
-        adds=tuple(remote_add(command, onbuild) for command, onbuild in commands if command.keyword == "add"),
+        statements=tuple(
+            statement
+            for command, onbuild in commands
+            if (statement := statement_of(command, command.line, "\\" if onbuild else escape, onbuild))
+        ),
         used_fault=_first(fault_where_used(command, escape) for command, onbuild in commands if not onbuild),
         onbuild_fault=_first(
             fault_of(command, escape) or fault_where_used(command, escape)
@@ -266,13 +253,6 @@ def _first_characters(spans: tuple[tuple[int, int], ...], count: int) -> tuple[t
             result.append((start, min(end, start + count)))
         count -= end - start
     return tuple(result)
-
-
-def remote_add(command: Instruction, onbuild: bool = False) -> RemoteAdd:
-    """What an ADD adds."""
-    listed = json_array(command.args)
-    words = [str(word) for word in listed] if listed is not None else BLANKS.split(command.args)
-    return RemoteAdd(tuple(words[:-1]), bool(command.flag_values("checksum")), command.line, onbuild)
 
 
 def from_flags(command: Instruction) -> Iterator[FromFlag]:

@@ -11,8 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import DockerfileError
-from .instructions import FromFlag, RemoteAdd, from_flags, remote_add
+from .instructions import FromFlag, from_flags
 from .parser import InstructionReader
+from .statements import Statement, statement_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Triggers:
 
     runs: bool = False
     from_flags: tuple[FromFlag, ...] = ()
-    adds: tuple[RemoteAdd, ...] = ()
+    statements: tuple[Statement, ...] = ()
 
 
 #: Those of most images.
@@ -42,5 +43,5 @@ def read_triggers(texts: Iterable[str], line: int) -> Triggers:
     return Triggers(
         any(each.keyword == "run" for each in instructions),
         tuple(flag.triggered(line) for each in instructions for flag in from_flags(each)),
-        tuple(remote_add(each).triggered(line) for each in instructions if each.keyword == "add"),
+        tuple(statement for each in instructions if (statement := statement_of(each, line, "\\"))),
     )

@@ -75,9 +75,13 @@ class Content:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """What the config of an image says for builds on it: ``triggers`` are its ONBUILD, as written."""
+    """What the config of an image says for builds on it.
+
+    ``triggers`` are its ONBUILD instructions as written, ``environment`` its variables (ENV).
+    """
 
     triggers: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(body: bytes, content_type: str) -> Content:
@@ -110,12 +114,17 @@ def parse(body: bytes, content_type: str) -> Content:
 def config_of(body: bytes) -> ImageConfig:
     """Read the config of an image. Raises ``ValueError`` as ``parse`` does."""
     running = _json_object(body).get("config")
-    given = running.get("OnBuild") if isinstance(running, dict) else None
-    return ImageConfig(tuple(map(_whole, filter(_is_text, given if isinstance(given, list) else ()))))
+    if not isinstance(running, dict):
+        return ImageConfig()
+    variables = (text.partition("=") for text in _listed(running.get("Env")))
+    return ImageConfig(
+        tuple(_listed(running.get("OnBuild"))), {name: value for name, equals, value in variables if equals}
+    )
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _listed(value: object) -> list[str]:
+    """The texts of a list."""
+    return [_whole(text) for text in value if isinstance(text, str)] if isinstance(value, list) else []
 
 
 def platform_of(config: bytes) -> Optional[Platform]:

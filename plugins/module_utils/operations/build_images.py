@@ -13,6 +13,7 @@ from typing import Optional, Union
 
 from ..build.access import Access
 from ..build.carry_out import carry_out
+from ..build.lookup import Outside
 from ..build.plan import BuildInput, Plan, make_plan
 from ..build.planned import unplannable
 from ..build.result import ImageResult, Report, refuse_if_none
@@ -177,7 +178,8 @@ class _Request:
     def _plan(self, source: BuildInput) -> Plan:
         """The plan for ``source``; the images' error where none of them can be built."""
         assert self.engine is not None
-        plan = make_plan(source, self.target.images, self.options, self.engine, self.registry, self.pool)
+        outside = Outside(self.registry, self.pool, self.policy)
+        plan = make_plan(source, self.target.images, self.options, self.engine, outside)
         refuse_if_none(unplannable(plan.images), len(plan.images))
         return plan
 

@@ -134,7 +134,7 @@ def opened(file: RemoteFile, reach: Reach = everywhere, seconds: float = _LONGES
     try:
         with (
             HttpClient(body_seconds=seconds, reach=reach) as client,
-            client.request("GET", file.url, headers, onward=_onward) as answer,
+            client.request("GET", file.url, headers, onward=onward) as answer,
         ):
             _check(answer, file)
             yield Body(answer, file)
@@ -162,7 +162,7 @@ def _local(file: RemoteFile) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def _onward(current: str, following: str) -> Tls:
+def onward(current: str, following: str) -> Tls:
     """Judges where a redirect leads: not to what a document may not name, nor away from TLS."""
     try:
         file_url.check_url(following)

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.access import Access
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.bake_run import BuildxBaker
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.carry_out import Step
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.lookup import Outside
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import BuildInput, make_plan
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.planned import Head
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.options import Options
@@ -67,7 +68,7 @@ def baker(
     access = Access.of(RegistryAccount("localhost:1"))
     input_ = BuildInput(str(context), str(context / "Dockerfile"), "Dockerfile")
     with access.registry(None) as registry, ThreadPoolExecutor(1) as pool:
-        plan = make_plan(input_, [wanted], options, engine, registry, pool)
+        plan = make_plan(input_, [wanted], options, engine, Outside(registry, pool))
         with BuildxBaker(plan, options, access, registry, str(own), listener) as made_baker:
             yield made_baker, [image.head for image in plan.images]
     assert list(own.iterdir()) == []

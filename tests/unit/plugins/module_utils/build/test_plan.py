@@ -12,6 +12,7 @@ from typing import Any, Optional, Union, cast
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.input_hash import INPUT_HASH
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.lookup import Outside
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.made_from import (
     MADE_FROM,
     MadeFrom,
@@ -132,7 +133,11 @@ def planned(
 ) -> Plan:
     with ThreadPoolExecutor(2) as pool:
         return make_plan(
-            source, images, options or Options(), engine, cast(Registry, registries or Registries()), pool
+            source,
+            images,
+            options or Options(),
+            engine,
+            Outside(cast(Registry, registries or Registries()), pool),
         )
 
 

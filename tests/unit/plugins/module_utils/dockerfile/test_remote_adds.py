@@ -3,73 +3,113 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.instructions import parse
-from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.remote_adds import moving_adds
-from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.stages import (
-    resolve,
-    resolve_all,
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.remote_adds import (
+    Remote,
+    remote_adds,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.stages import resolve
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.triggers import read_triggers
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 
 AMD64 = Platform.parse("linux/amd64")
 COMMIT = "1" * 40
+WEB = "https://example.org/"
+UNKNOWN = ("", "")
 
 
-def lines(text: str, build_args: dict[str, str] | None = None, target: str | None = None) -> list[int]:
+def remotes(
+    text: str,
+    build_args: dict[str, str] | None = None,
+    target: str | None = None,
+    triggers: dict[int, list[str]] | None = None,
+    environment: dict[str, str] | None = None,
+) -> list[Remote]:
     dockerfile = parse(text)
     args = build_args or {}
-    resolutions = resolve_all(dockerfile, [AMD64], build_args=args, build_platform=AMD64, target=target)
-    return [add.line for add in moving_adds(dockerfile, resolutions, args)]
+    found = resolve(
+        dockerfile,
+        build_args=args,
+        platform=AMD64,
+        build_platform=AMD64,
+        target=target,
+        triggers={index: read_triggers(texts, 99) for index, texts in (triggers or {}).items()},
+    )
+    return remote_adds(dockerfile, found, {0: environment or {}}, args)
 
 
 @pytest.mark.parametrize(
-    ("add", "moves"),
+    ("add", "fetched"),
     [
-        ("ADD http://example.org/a /a", True),
-        ("ADD --chown=1 https://example.org/a /a", True),
-        ("add a https://example.org/a /", True),
-        ('ADD ["https://example.org/a", "/a"]', True),
-        ('ADD "https://example.org/a" /a', True),
-        ("ADD https://example.org/a.git#main /a", True),
-        ("ADD git@example.org:a.git /a", True),
-        ("ADD ssh://git@example.org/a.git#v1:sub /a", True),
-        (f"ADD https://example.org/a.git#{COMMIT} /a", False),
-        (f"ADD git@example.org:a#{COMMIT}:sub /a", False),
-        (f"ADD https://example.org/a#{COMMIT} /a", True),
-        (f"ADD --checksum=sha256:{COMMIT} https://example.org/a /a", False),
-        ("ADD https.txt git.txt /a", False),
-        ("ADD $A /a", False),
-        ("ARG A=https://example.org/\nADD ${A}a /a", True),
-        ("ENV A https://example.org/\nADD $A /a", True),
-        ('ENV A="https://example.org/"\nADD ${A:-x} /a', True),
-        ("ARG A=b\nADD $A /a", False),
-        ("COPY https://example.org/a /a", False),
+        (f"ADD {WEB}a /a", (f"{WEB}a", "")),
+        ("ADD --chown=1 http://example.org/a#top /a", ("http://example.org/a", "")),
+        (f"add a {WEB}a?b=c /", (f"{WEB}a?b=c", "")),
+        (f'ADD ["{WEB}a", "/a"]', (f"{WEB}a", "")),
+        (f'ADD "{WEB}a" /a', (f"{WEB}a", "")),
+        (f"ADD {WEB}a.git#main /a", (f"{WEB}a.git", "main")),
+        (f"ADD {WEB}a.git /a", (f"{WEB}a.git", "HEAD")),
+        ("ADD git://example.org/a#v1:sub /a", ("git://example.org/a", "v1")),
+        (f"ADD {WEB}a.git#:sub /a", (f"{WEB}a.git", "HEAD")),
+        (f"ADD {WEB}a.git?ref=main /a", UNKNOWN),
+        (f"ADD {WEB}a?b=c.git /a", UNKNOWN),
+        ("ADD git@example.org:a.git /a", UNKNOWN),
+        ("ADD user@example.org:a /a", UNKNOWN),
+        ("ADD ssh://git@example.org/a.git#v1:sub /a", UNKNOWN),
+        (f"ADD {WEB}a.git#{COMMIT} /a", None),
+        (f"ADD git@example.org:a#{COMMIT}:sub /a", None),
+        (f"ADD {WEB}a#{COMMIT} /a", (f"{WEB}a", "")),
+        (f"ADD --checksum=sha256:{COMMIT} {WEB}a /a", None),
+        (f"ARG C\nADD --checksum=$C {WEB}a /a", (f"{WEB}a", "")),
+        (f"ARG C=sha256:{COMMIT}\nADD --checksum=$C {WEB}a /a", None),
+        ("ADD https.txt git.txt /a", None),
+        ("ADD $A /a", None),
+        (f"ARG A={WEB}\nADD ${{A}}a /a", (f"{WEB}a", "")),
+        (f"ARG A\nADD ${{A:-{WEB}}}a /a", (f"{WEB}a", "")),
+        (f"ENV A {WEB}\nADD $A /a", (WEB, "")),
+        (f'ENV A="{WEB}" B=$A\nENV C=${{A}}c B=b$B\nADD ${{C:-x}}$B /a', (f"{WEB}cb", "")),
+        ("ARG A=b\nADD $A /a", None),
+        (f"ARG A={WEB}\nENV A=b\nADD $A /a", None),
+        (f"ENV A=b\nARG A={WEB}\nADD $A /a", UNKNOWN),
+        (f"ARG A$X={WEB}\nADD $A /a", (WEB, "")),
+        (f"ARG A={WEB}${{X!}}\nADD $A /a", UNKNOWN),
+        ("ARG TARGETARCH\nADD http://example.org/$TARGETARCH /a", ("http://example.org/amd64", "")),
+        ("ADD http://example.org/$TARGETARCH /a", ("http://example.org/", "")),
+        ("ARG GLOBAL\nADD $GLOBAL /a", (f"{WEB}g", "")),
+        ("ADD $GLOBAL /a", None),
+        ("ADD $BASE/x /a", (f"{WEB}base/x", "")),
+        (f"COPY {WEB}a /a", None),
     ],
 )
-def test_what_add_fetches_moves_unless_it_is_pinned(add: str, moves: bool) -> None:
-    assert bool(lines(f"FROM alpine\n{add}\n")) is moves
+def test_what_add_fetches_is_known_by_its_address(add: str, fetched: tuple[str, str] | None) -> None:
+    text = f"ARG GLOBAL={WEB}g\nFROM alpine\n{add}\n"
+    found = remotes(text, environment={"BASE": f"{WEB}base"})
+    assert [(each.url, each.version) for each in found] == ([] if fetched is None else [fetched])
 
 
-def test_an_address_given_as_build_argument_moves() -> None:
-    text = "FROM alpine\nARG A\nADD $A /a\n"
-    assert lines(text, {"A": "https://example.org/a"}) == [3]
-    assert lines(text, {"A": "a"}) == []
+def test_an_address_given_as_build_argument_counts() -> None:
+    text = "FROM alpine\nARG A=b\nADD $A /a\n"
+    assert remotes(text, {"A": f"{WEB}a"}) == [Remote(3, f"{WEB}a")]
+    assert remotes(text, {"A": "a"}) == []
 
 
 def test_only_stages_in_use_count_and_onbuild_where_it_acts() -> None:
     text = (
-        "FROM alpine AS unused\nADD http://example.org/a /a\n"
-        "FROM alpine AS parent\nONBUILD ADD http://example.org/b /b\n"
+        f"FROM alpine AS unused\nADD {WEB}a /a\n"
+        f"FROM alpine AS parent\nARG A=1\nENV B=2\nONBUILD ADD {WEB}$A$B$C /b\nENV C=3\n"
         "FROM parent AS child\nRUN true\n"
     )
-    assert lines(text, target="parent") == []
-    assert lines(text) == [4]
+    assert remotes(text, target="parent") == []
+    assert remotes(text) == [Remote(6, f"{WEB}123")]
 
 
-def test_the_onbuild_of_a_base_counts() -> None:
-    dockerfile = parse("FROM scratch\nFROM base\n")
-    triggers = read_triggers(["ADD a /", "ADD http://example.org/a /a"], 2)
-    found = resolve(
-        dockerfile, build_args={}, platform=AMD64, build_platform=AMD64, triggers={1: triggers, 0: triggers}
-    )
-    assert [add.line for add in moving_adds(dockerfile, [found], {})] == [2]
+def test_the_onbuild_of_a_base_counts_before_the_stages_own_instructions() -> None:
+    text = "FROM base\nENV A=own\n"
+    triggers = {0: ["ADD a /", f"ENV A={WEB}$BASE", "ADD $A /a", "COPY <<"]}
+    assert remotes(text, triggers=triggers, environment={"BASE": "b"}) == [Remote(99, f"{WEB}b")]
+
+
+def test_variables_of_many_stages_in_a_chain_are_not_copied_without_end() -> None:
+    variables = "".join(f"ENV V{n}={n}\n" for n in range(3000))
+    stages = "".join(f"FROM s{n} AS s{n + 1}\nENV A=x\n" for n in range(3000))
+    text = f"FROM alpine AS s0\n{variables}{stages}ADD {WEB}$V1 /a\nADD {WEB}x /a\n"
+    found = remotes(text)
+    assert [(each.url, each.version) for each in found] == [UNKNOWN, (f"{WEB}x", "")]
