@@ -18,7 +18,7 @@ from ..oci.reference import Reference
 from ..policy import PERMISSIVE, Policy
 from ..registry import read
 from ..registry.client import Registry
-from ..sources.remote_state import commits, file_states
+from ..sources.remote_state import commits, file_states, reachable_from
 
 _T = TypeVar("_T")
 
@@ -62,12 +62,15 @@ class Lookup:
         pinned = map(self._pinned, bases)
         self._ask(read.config, self._configs, [reference for reference in pinned if reference])
 
-    def ask_servers(self, remotes: Iterable[Remote]) -> None:
-        """Ask what stands at the addresses of ``remotes`` now."""
+    def ask_servers(self, remotes: Iterable[Remote], source: str) -> None:
+        """Ask what stands at the addresses of ``remotes`` now, which the source at ``source`` names."""
         named = dict.fromkeys((remote.url, remote.version) for remote in remotes if remote.url)
-        files = file_states([url for url, version in named if not version], self._policy)
+        if not named:
+            return
+        policy = reachable_from(source, self._policy)
+        files = file_states([url for url, version in named if not version], policy)
         self._states.update({(url, ""): state for url, state in files.items()})
-        self._states.update(commits([each for each in named if each[1]], self._policy))
+        self._states.update(commits([each for each in named if each[1]], policy))
 
     def state(self, remote: Remote) -> str:
         """What its server says of what an ADD fetches, empty where nobody can tell."""

@@ -121,7 +121,8 @@ def make_plan(
         refuse_hazards(text, engine.version)
     lookup = Lookup(outside)
     drafts = _drafts(dockerfile, images, engine, source, lookup)
-    lookup.ask_servers(remote for each in drafts if isinstance(each, _Draft) for _, remote in each.remotes)
+    made = [each for each in drafts if isinstance(each, _Draft)]
+    lookup.ask_servers((remote for each in made for _, remote in each.remotes), source.url)
     tree = source.read_context()
 
     def plan(draft: _Draft) -> Planned:

@@ -1,8 +1,8 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
 """What servers say of what ADD would fetch from them: other words where it is something else.
 
-They are asked as BuildKit asks them: without a login, and with nothing of the user's own settings. Rules:
-RFC 9110, "Validator Fields".
+They are asked as BuildKit asks them: without a login, and with nothing of the user's own settings; but not
+where a source from further away names what is nearer to this machine. Rules: RFC 9110, "Validator Fields".
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..errors import SourceError
 from ..listener import Lines
 from ..network import file_url, git_url
 from ..network.failure import Failure
+from ..network.reach import Nearness, nearness_of, no_nearer
 from ..parallel import in_parallel
 from ..policy import Policy
 from .download import onward
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 _SECONDS = 10.0
 # More are not asked: a hostile Dockerfile has thousands.
 _MOST_FILES, _MOST_REPOSITORIES = 100, 20
+_AT_ONCE = 16
+
+
+def reachable_from(url: str, policy: Policy) -> Policy:
+    """``policy``, but for what is nearer to this machine than the source at ``url``; empty is a local one."""
+    place = git_url.host_and_port(url) if url else None
+    nearest = nearness_of(place[0]) if place else Nearness.HERE
+    return replace(policy, reach=no_nearer(policy.reach, nearest))
 
 
 def file_states(urls: Sequence[str], policy: Policy) -> dict[str, str]:
@@ -40,7 +49,7 @@ def file_states(urls: Sequence[str], policy: Policy) -> dict[str, str]:
 
     asked = urls[:_MOST_FILES]
     with HttpClient(timeout=_SECONDS, body_seconds=_SECONDS, reach=policy.reach) as client:
-        states = in_parallel(partial(_file_state, client), asked)
+        states = in_parallel(partial(_file_state, client), asked, _AT_ONCE)
     return {url: state for url, state in zip(asked, states) if state}
 
 

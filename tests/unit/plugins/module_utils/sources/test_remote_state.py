@@ -13,6 +13,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.policy impo
 from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.remote_state import (
     commits,
     file_states,
+    reachable_from,
 )
 
 from tests.support.background_server import in_background
@@ -111,3 +112,21 @@ def test_a_repository_that_cannot_be_asked_tells_nothing(server: str) -> None:
     ]
     assert commits(asked, replace(PERMISSIVE, reach=lambda address: False)) == {}
     assert Handler.asked == []
+
+
+@pytest.mark.parametrize(
+    ("source", "asked"),
+    [
+        ("", True),
+        ("file:///srv/app.git", True),
+        ("http://127.0.0.1:8080/app.git", True),
+        ("https://93.184.216.34/app.git", False),
+        ("git@93.184.216.34:app.git", False),
+        ("https://10.0.0.1/Dockerfile", False),
+    ],
+)
+def test_a_source_from_elsewhere_has_nothing_asked_that_is_nearer(
+    server: str, source: str, asked: bool
+) -> None:
+    found = file_states([f"{server}/etag"], reachable_from(source, PERMISSIVE))
+    assert bool(found) is bool(Handler.asked) is asked
