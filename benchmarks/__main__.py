@@ -15,10 +15,11 @@ from pathlib import Path
 from benchmarks.history import history
 from benchmarks.memory import memory
 from benchmarks.one_failure import one_failure
-from benchmarks.site import Scale, site
+from benchmarks.site import Scale, run, site
 from benchmarks.six_variants import six_variants
 from benchmarks.unchanged import unchanged
 from benchmarks.versions import versions
+from tests.support.run import ROOT
 
 #: Each by its name.
 BENCHMARKS = {call.__name__: call for call in (unchanged, history, one_failure, memory, six_variants)}
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(
             f"no such benchmark: {', '.join(unknown)}" if unknown else "at least one round is needed"
         )
+    # The commands that are measured are those of this tree, as the versions say.
+    run(str(ROOT / "scripts" / "environment"), "run")
     for name in options.names or BENCHMARKS:
         call = BENCHMARKS[name]
         print(

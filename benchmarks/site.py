@@ -39,6 +39,8 @@ BASES = (
     "python:3.8-alpine",
 )
 REPOSITORY = "benchmark/variants"
+#: By hand as by image-builder: images are not kept in the engine's store beside the registry.
+TO_REGISTRY = "type=image,push=true,unpack=false,store=false"
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class Source:
         at = (f"--git-dir={self.repository}", f"--work-tree={self.tree}")
         git(self.tree, *at, "add", "--all")
         git(self.tree, *at, "commit", "--quiet", "--message=Add files")
+        # As servers have what was pushed to them: of single objects git would make a pack for each fetch.
+        git(self.tree, *at, "repack", "--quiet", "-d")
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ class Site:
                 "args": dict(variant.arguments),
                 "platforms": list(platforms),
                 "tags": [self.reference(variant)],
-                "output": ["type=registry"],
+                "output": [TO_REGISTRY],
             }
             for number, variant in enumerate(variants)
         }

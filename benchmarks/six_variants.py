@@ -20,7 +20,7 @@ import json
 from pathlib import Path
 
 from benchmarks.answer import Aim, Answer, medians, timed
-from benchmarks.site import Scale, Site, Variant, run_installed
+from benchmarks.site import TO_REGISTRY, Scale, Site, Variant, run_installed
 from tests.support.run import ROOT
 
 _DOCKERFILE = """\
@@ -99,7 +99,7 @@ class _Ways:
                 *("--build-context", f"alpine=docker-image://{variant.base}"),
                 *("--platform", ",".join(self._scale.platforms)),
                 *("--tag", self._site.reference(variant)),
-                "--push",
+                *("--output", TO_REGISTRY),
                 str(self.source.tree),
             )
 

@@ -324,6 +324,13 @@ def test_no_tag_moves_unless_all_images_are_built(site: Site) -> None:
     assert max(runs) <= 3
 
 
+def test_the_builder_is_asked_for_nothing_beside_the_images(site: Site) -> None:
+    site.write(Dockerfile="FROM scratch\nCOPY app /\n", app="x")
+    assert states(site.build({"image": "app"})) == ["success"]
+    asked = [line for line in site.told if "resolving" in line]
+    assert asked == ["resolving base images"]
+
+
 def test_an_attested_image_is_unchanged_on_the_second_run(site: Site) -> None:
     site.write(Dockerfile="FROM scratch\nCOPY app /\n", app="x")
     for platforms in (["linux/arm64"], BOTH):

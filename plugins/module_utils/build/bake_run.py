@@ -222,6 +222,8 @@ class BuildxBaker:
             "DOCKER_CONFIG": own,
             "BUILDX_CONFIG": state if self._engine.builder else os.path.join(own, "buildx"),
             "BUILDX_BAKE_ENTITLEMENTS_FS": "0",
+            # Of the metadata only digests are read. What else buildx asks the builder for takes a while.
+            "BUILDX_METADATA_PROVENANCE": "disabled",
         }
 
     def _write_dockerfile(self, text: str) -> str:
