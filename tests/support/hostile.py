@@ -157,8 +157,7 @@ EMPTY_LEAVES_OUT: frozenset[str] = frozenset(
             for key in ("url", "path", "version", "username", "password", "subdir")
         ),
         *(f"source.tar.{key}" for key in ("url", "path", "username", "password", "dockerfile", "workdir")),
-        *(f"target.images[0].{key}" for key in ("base", "build_args", "labels", "annotations", "secrets")),
-        *("target.registry.username", "target.registry.password"),
+        *("target.images[0].base", "target.registry.username", "target.registry.password"),
     }
 )
 

@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional, TypeVar
 from ..errors import ParameterError
 from ..secret import SecretReference
 from ..text import printable
+from .foreign_words import home_of
 from .left_out import left_out
 
 _T = TypeVar("_T")
@@ -70,14 +71,17 @@ class Faults(list[str]):
             if not isinstance(key, str):
                 self.add(path or _ALL, f"the key {key!r} is {kind_of(key)}; put it in quotes")
             elif key not in names:
-                near = difflib.get_close_matches(key, names, 1) if len(self) < _MOST_HINTS else ()
-                hint = f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
+                hint = home_of(path, key, known) or self._near(key, names)
                 self.add(f"{path}.{key}" if path else key, f"unknown key; {hint}")
         return {
             key: item
             for key, item in value.items()
             if isinstance(key, str) and not left_out(key, item, known.get(key, {}))
         }
+
+    def _near(self, key: str, names: Sequence[str]) -> str:
+        near = difflib.get_close_matches(key, names, 1) if len(self) < _MOST_HINTS else ()
+        return f"did you mean {near[0]!r}?" if near else "known are " + ", ".join(names)
 
     def _own_keys(self, path: str, value: Mapping[Any, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {}

@@ -2,9 +2,9 @@
 """Which values of a document mean that their key is left out.
 
 ``null`` does, since TOSCA passes optional properties so. So does the empty text for those keys to which
-libraries of earlier image builders gave it as a default, since tools that write blueprints fill in every
-key. For others it is a fault: a variable that happens to be empty must not turn off a ``checksum``, nor
-choose a ``tag``.
+libraries of earlier image builders gave it as a default, and for whole mappings, since tools that write
+blueprints fill in every key. For others it is a fault: a variable that happens to be empty must not turn
+off a ``checksum``, nor choose a ``tag``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def left_out(name: str, value: Any, entry: Mapping[str, Any]) -> bool:
     if value is None:
         return True
     optional = not entry.get("required", False)
-    return value == "" and optional and (name in _EMPTY or entry.get("type") == "dict")
+    whole_mapping = entry.get("type") == "dict" and "options" in entry
+    return value == "" and optional and (whole_mapping or name in _EMPTY)
 
 
 def without_left_out(value: Any, spec: Mapping[str, Any]) -> Any:

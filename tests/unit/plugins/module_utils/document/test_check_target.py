@@ -216,7 +216,7 @@ def test_every_fault_is_reported_at_once_with_its_path() -> None:
         ({"source": {}}, "source: expected one kind of source: git_repo"),
         ({"source": "https://x/y"}, "source: expected a mapping, got text"),
         ({"source": {"git_rep": {}}}, "source.git_rep: unknown key; did you mean 'git_repo'?"),
-        ({"source": {"git": {}}}, "source.git: unknown key; known are git_repo"),
+        ({"source": {"git": {}}}, "source.git: unknown key; write git_repo"),
         ({"source": {"git_repo": {}}}, "source.git_repo.url: is missing"),
         ({"source": {"git_repo": []}}, "source.git_repo: expected a mapping, got a list"),
         ({"wanted": {"registry": REGISTRY}}, "target.images: is missing"),
