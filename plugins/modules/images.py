@@ -193,6 +193,11 @@ options:
         description: Adds a software bill of materials, made by BuildKit's scanner image.
         type: bool
         default: false
+      compression:
+        description: >-
+          Compression of all layers, those of base images too, V(gzip) or V(zstd), or a mapping with C(type)
+          and C(level). Without it, each layer stays as it is, and new ones are compressed by gzip.
+        type: raw
       delete_images:
         description: Whether the pushed images are removed when a deployment is taken down. Not used here.
         type: bool

@@ -91,6 +91,7 @@ _OPTIONS = {
     "provenance": "max",
     "reproducible": False,
     "sbom": False,
+    "compression": {"type": "zstd", "level": 3},
     "delete_images": False,
 }
 

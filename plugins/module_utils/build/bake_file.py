@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ..dockerfile.build_args import of_time
-from ..document.options import Options
+from ..document.options import Compression, Options
 from ..document.target import Cache, Image
 from ..oci.platform import Platform
 from ..secret import Secret
@@ -25,15 +25,16 @@ HOST_NETWORK = "network.host"
 class Target:
     """What one bake target needs beside its image.
 
-    ``key`` is the target's name in the bake file, ``stage`` the stage to build where it is not the
-    last. ``dockerfile`` is the path of its Dockerfile; ``contexts`` are BuildKit's named contexts
-    that stand for the base images there. ``description`` says where the image comes from, in labels
-    and annotations under the user's own; ``record`` are annotations of the whole only, for a later run.
-    ``attest`` lists the attestations to add. Without ``push`` it is only built, into the build cache;
-    with ``cached`` it comes from there, whatever the image says of it. ``engines_own`` is whether an
-    engine's own builder builds it. Unless ``kept``, the builder does not keep the image in its store.
-    ``rewrite_timestamps`` gives the files of an image that is not kept the time ``source_date_epoch`` at the
-    latest, which is 0 where there is none. ``build_args`` go before the image's.
+    ``key`` is the target's name in the bake file, ``stage`` the stage to build where it is not the last.
+    ``dockerfile`` is the path of its Dockerfile; ``contexts`` are BuildKit's named contexts that stand for
+    the base images there. ``description`` says where the image comes from, in labels and annotations under
+    the user's own; ``record`` are annotations of the whole only, for a later run. ``attest`` lists the
+    attestations to add. Without ``push`` it is only built, into the build cache; with ``cached`` it comes
+    from there, whatever the image says of it. ``engines_own`` is whether an engine's own builder builds it.
+    Unless ``kept``, the builder does not keep the image in its store. ``rewrite_timestamps`` gives the
+    files of an image that is not kept the time ``source_date_epoch`` at the latest, which is 0 where there
+    is none. ``compression`` is for all layers, those of its bases too. ``build_args`` go before the
+    image's.
     """
 
     key: str
@@ -51,6 +52,7 @@ class Target:
     engines_own: bool = False
     kept: bool = True
     rewrite_timestamps: bool = False
+    compression: Optional[Compression] = None
     build_args: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,12 +131,20 @@ def _output(target: Target) -> str:
     # What an engine's own builder is told to push by a word, buildx before 0.22 pushes itself: by tag, from
     # the engine's store, whatever stands there by then. No word is the same to BuildKit, none to buildx.
     push = "" if target.engines_own else "true"
-    output = f"type=image,push={push},oci-mediatypes=true"
+    output = f"type=image,push={push},oci-mediatypes=true{_compression(target.compression)}"
     if target.kept:
         return output
     # BuildKit cannot rewrite what it also unpacks into its store.
     rewriting = "rewrite-timestamp=true," if target.rewrite_timestamps else ""
     return f"{output},{rewriting}unpack=false,store=false"
+
+
+def _compression(wanted: Optional[Compression]) -> str:
+    """Layers of a cache or a base are made again: what is pushed depends on the document alone."""
+    if wanted is None:
+        return ""
+    level = "" if wanted.level is None else f",compression-level={wanted.level}"
+    return f",compression={wanted.type}{level},force-compression=true"
 
 
 def _annotations(target: Target) -> list[str]:

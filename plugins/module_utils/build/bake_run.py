@@ -174,6 +174,7 @@ class BuildxBaker:
                 MADE_FROM: MadeFrom(self._source.revision, image.bases).to_text(),
             },
             attest=attestations(self._options),
+            compression=self._options.compression,
             source_date_epoch=self._source.committed_at,
             push=step is not Step.BUILD,
             cached=step is Step.PUSH,

@@ -26,16 +26,16 @@ class Inputs:
     """All that decides what is in an image, and so whether it must be built again.
 
     Of ``image`` count build arguments, labels, annotations, and what its steps see of the builder; secrets
-    do not, as in BuildKit's cache. Of ``options`` count the attestations. ``context`` is the digest of what
-    reaches the build (see ``context_digest``), ``dockerfile`` the user's own text. ``target`` is the name
-    of the target stage as ``Resolution`` has it, however the document names it. ``bases`` are, for each,
-    its stage, the platform of the image, and its digest for that platform alone, so that its other
-    platforms can move without a rebuild. So are ``other_images``, which COPY --from and RUN --mount read,
-    with the platform of the image, in the order of ``Resolution.images``. ``builder`` is the buildx
-    builder, empty for the engine's own.
-    ``fetched`` is what servers say of what ADD fetches, as far as they tell, with the platform of the image.
-    ``frontend`` is the digest of the image that reads the Dockerfile, empty for BuildKit's own.
-    ``source_date_epoch`` counts where the Dockerfile reads it (in Unix seconds), else it is ``None``.
+    do not, as in BuildKit's cache. Of ``options`` count attestations and compression. ``context`` is the
+    digest of what reaches the build (see ``context_digest``), ``dockerfile`` the user's own text.
+    ``target`` is the name of the target stage as ``Resolution`` has it, however the document names it.
+    ``bases`` are, for each, its stage, the platform of the image, and its digest for that platform alone,
+    so that its other platforms can move without a rebuild. So are ``other_images``, which COPY --from and
+    RUN --mount read, with the platform of the image, in the order of ``Resolution.images``. ``builder`` is
+    the buildx builder, empty for the engine's own. ``fetched`` is what servers say of what ADD fetches, as
+    far as they tell, with the platform of the image. ``frontend`` is the digest of the image that reads the
+    Dockerfile, empty for BuildKit's own. ``source_date_epoch`` counts where the Dockerfile reads it (in
+    Unix seconds), else it is ``None``.
 
     Neither the clock, nor the names of the image and its bases, nor the order of its platforms count.
     """
@@ -79,10 +79,15 @@ class Inputs:
                 **_given("shm_size", self.image.shm_size),
                 **_given("ulimits", dict(self.image.ulimits)),
                 **_given("fetched", sorted([str(platform), state] for platform, state in self.fetched)),
+                **_given("compression", self._compression()),
                 **_given("frontend", self.frontend),
                 **_given("source_date_epoch", self.source_date_epoch),
             }
         )
+
+    def _compression(self) -> Optional[list[Any]]:
+        wanted = self.options.compression
+        return None if wanted is None else [wanted.type, wanted.level]
 
 
 def _given(name: str, value: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from .unchanged import compare, stored_otherwise
 
 # An image that asks for nothing.
 _PLAIN = Image(references=())
+_NO_OPTIONS = Options()
 _OF_BUILDS = tuple(field.name for field in fields(Image) if field.name not in ("references", "platforms"))
 
 
@@ -155,7 +156,9 @@ class ImagePush:
 def _check(image: Image, options: Options) -> None:
     wrong = [name for name in _OF_BUILDS if getattr(image, name) != getattr(_PLAIN, name)]
     wrong += [
-        f"options.{name}" for name in ("provenance", "sbom") if getattr(options, name) not in ("off", False)
+        f"options.{name}"
+        for name in ("provenance", "sbom", "compression")
+        if getattr(options, name) != getattr(_NO_OPTIONS, name)
     ]
     if wrong:
         raise SourceError(

@@ -99,6 +99,7 @@ OPTIONS: dict[str, Any] = {
     "retry_for": {"type": "float", "default": _DEFAULTS.retry_for},
     "reproducible": {"type": "bool", "default": _DEFAULTS.reproducible},
     "sbom": {"type": "bool", "default": _DEFAULTS.sbom},
+    "compression": {"type": "raw"},
     "delete_images": {"type": "bool", "default": _DEFAULTS.delete_images},
 }
 #: The options of the documentation fragment ``registry_login``.

@@ -21,6 +21,14 @@ DEFAULT_TIMEOUT = 6 * 3600.0
 
 
 @dataclass(frozen=True)
+class Compression:
+    """How layers are compressed, in BuildKit's words: ``type`` is ``gzip`` or ``zstd``."""
+
+    type: str
+    level: Optional[int] = None
+
+
+@dataclass(frozen=True)
 class Options:
     """The options of a request.
 
@@ -28,7 +36,8 @@ class Options:
     with ``continue`` they are still built, with ``atomic`` none is pushed before all are built.
     ``timeout`` is in seconds, ``None`` where the document has none (see ``limit``); ``retry_for`` is how many
     seconds temporary failures are tried again for. ``reproducible`` gives files the commit's time. ``sbom``
-    adds a bill of materials. ``delete_images`` removes the pushed images when a deployment is taken down.
+    adds a bill of materials. ``compression`` is that of all layers, ``None`` where it is the builder's to
+    choose. ``delete_images`` removes the pushed images when a deployment is taken down.
     """
 
     builder: Optional[str] = None
@@ -39,6 +48,7 @@ class Options:
     provenance: Provenance = "off"
     reproducible: bool = False
     sbom: bool = False
+    compression: Optional[Compression] = None
     delete_images: bool = False
 
     @property

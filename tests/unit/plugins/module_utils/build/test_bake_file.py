@@ -11,6 +11,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.build.bake_
     secret_environment,
     secrets,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.options import Compression
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Cache, Image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
@@ -60,6 +61,11 @@ def test_an_image_is_kept_by_the_engine_or_not_and_its_timestamps_are_rewritten_
     own = replace(unkept, engines_own=True)
     assert content(own)["output"] == [
         "type=image,push=,oci-mediatypes=true,rewrite-timestamp=true,unpack=false,store=false"
+    ]
+    compressed = replace(unkept, compression=Compression("zstd", 3))
+    assert content(compressed)["output"] == [
+        "type=image,push=true,oci-mediatypes=true,compression=zstd,compression-level=3,force-compression=true,"
+        "rewrite-timestamp=true,unpack=false,store=false"
     ]
     built_only = replace(unkept, push=False)
     assert content(built_only)["output"] == ["type=cacheonly"]

@@ -17,6 +17,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.ch
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.document import Document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.faults import Faults
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.options import Compression
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Cache
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import ParameterError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
@@ -145,6 +146,28 @@ def test_options_are_optional_and_kept() -> None:
     assert accept_images(target(), None)[1] == accept_images(target(), {})[1]
     options = accept_images(target(), {"builder": "kube", "delete_images": True})[1]
     assert (options.builder, options.delete_images) == ("kube", True)
+
+
+def test_a_compression_has_a_type_that_no_engine_dies_of_and_a_level() -> None:
+    for given, expected in (
+        ("zstd", Compression("zstd")),
+        ({"type": "gzip", "level": 9}, Compression("gzip", 9)),
+        ({"type": "zstd", "level": 22}, Compression("zstd", 22)),
+    ):
+        assert accept_images(target(), {"compression": given})[1].compression == expected
+    for wrong, fault in (
+        ("estargz", "options.compression: expected gzip or zstd, got 'estargz'"),
+        ("zstd,force-compression=false", "options.compression: expected gzip or zstd, got "),
+        (["zstd"], "options.compression: expected gzip or zstd, got "),
+        ({"level": 3}, "options.compression.type: expected gzip or zstd, got nothing"),
+        ({"type": "gzip", "level": 10}, "options.compression.level: expected a whole number from 0 to 9"),
+        ({"type": "gzip", "level": "9"}, "options.compression.level: expected a whole number from 0 to 9"),
+        ({"type": "gzip", "level": True}, "options.compression.level: expected a whole number from 0 to 9"),
+        ({"type": "gzip", "force": 1}, "options.compression.force: unknown key"),
+    ):
+        with pytest.raises(ParameterError) as caught:
+            accept_images(target(), {"compression": wrong})
+        assert caught.value.faults[0].startswith(fault), caught.value.faults
 
 
 def test_nulls_are_the_same_as_keys_left_out() -> None:
