@@ -28,7 +28,8 @@ class Target:
     ``key`` is the target's name in the bake file, ``stage`` the stage to build where it is not the last.
     ``dockerfile`` is the path of its Dockerfile; ``contexts`` are BuildKit's named contexts that stand for
     the base images there. ``description`` says where the image comes from, in labels and annotations under
-    the user's own; ``record`` are annotations of the whole only, for a later run. ``attest`` lists the
+    the user's own, and ``emptied`` are labels below those. ``record`` are annotations of the whole only,
+    for a later run. ``attest`` lists the
     attestations to add. Without ``push`` it is only built, into the build cache; with ``cached`` it comes
     from there, whatever the image says of it. ``engines_own`` is whether an engine's own builder builds it.
     Unless ``kept``, the builder does not keep the image in its store. ``rewrite_timestamps`` gives the
@@ -47,6 +48,7 @@ class Target:
     record: Mapping[str, str]
     attest: tuple[str, ...]
     source_date_epoch: int
+    emptied: tuple[str, ...] = ()
     push: bool = True
     cached: bool = False
     engines_own: bool = False
@@ -96,7 +98,7 @@ def _target(context: str, target: Target) -> dict[str, Any]:
         "platforms": [str(platform) for platform in target.platforms],
         "tags": [str(reference) for reference in image.references],
         "args": {**epoch, **image.build_args, **target.build_args},
-        "labels": {**target.description, **image.labels},
+        "labels": {**dict.fromkeys(target.emptied, ""), **target.description, **image.labels},
         "annotations": _annotations(target),
         "attest": list(target.attest),
         "output": [_output(target)],

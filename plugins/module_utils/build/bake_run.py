@@ -176,6 +176,7 @@ class BuildxBaker:
             attest=attestations(self._options),
             compression=self._options.compression,
             source_date_epoch=self._source.committed_at,
+            emptied=recipe.emptied,
             push=step is not Step.BUILD,
             cached=step is Step.PUSH,
             engines_own=self._engines_own,

@@ -18,6 +18,7 @@ from ..dockerfile.file import read_dockerfile
 from ..dockerfile.frontend import FRONTEND_HINT, Frontend, frontend_of
 from ..dockerfile.hazards import is_fragile, refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
+from ..dockerfile.labels import stale
 from ..dockerfile.overrides import Base, bases
 from ..dockerfile.remote_adds import Remote, remote_adds
 from ..dockerfile.rewrite import inject
@@ -158,6 +159,7 @@ def make_plan(
             draft.resolutions,
             inject(dockerfile, draft.resolutions, pinned, pins),
             draft.frontend.pinned(frontend) if draft.frontend else {},
+            _stale_labels(dockerfile, draft, lookup),
         )
         judged = compare(head, built_otherwise, options, outside.registry)
         untold = [remote for _, remote in draft.remotes if not lookup.state(remote)]
@@ -320,6 +322,14 @@ def _epoch_read(dockerfile: Dockerfile, draft: _Draft, source: BuildInput) -> Op
     name = build_args.SOURCE_DATE_EPOCH
     seen = name not in draft.image.build_args and build_args.may_read(dockerfile, name, draft.all_triggers)
     return source.committed_at if seen else None
+
+
+def _stale_labels(dockerfile: Dockerfile, draft: _Draft, lookup: Lookup) -> tuple[str, ...]:
+    """The labels of what the image stands on that do not hold for it."""
+    below = {(resolution.platform, resolution.foundation().stage.index) for resolution in draft.resolutions}
+    configs = [lookup.config(base) for base in draft.bases if (base.platform, base.stage) in below]
+    inherited = {name for config in configs for name, value in config.labels.items() if value}
+    return stale(inherited, dockerfile, draft.resolutions, draft.all_triggers)
 
 
 def _refuse_unknown_arguments(dockerfile: Dockerfile, draft: _Draft) -> None:

@@ -77,12 +77,13 @@ class WithHead(Protocol):
 class Recipe:
     """What the build of an image needs: what each platform uses, and what makes BuildKit use the bases.
 
-    ``build_args`` go before those of the document.
+    ``build_args`` go before those of the document. ``emptied`` are labels of the base that do not hold here.
     """
 
     resolutions: tuple[Resolution, ...]
     injection: Injection
     build_args: Mapping[str, str] = field(default_factory=dict)
+    emptied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,8 @@ class Stage:
     ``(start, end)`` offsets of the base's characters in the Dockerfile's text, one pair for
     each line they stand on. ``runs`` tells whether it has RUN instructions, ``onbuild_runs``
     whether it gives some to the stages that start from it; ``statements`` are those that decide
-    what ADD fetches. ``used_fault`` is why BuildKit refuses the stage where a build needs it,
+    what ADD fetches; ``labels`` are the names that its LABEL instructions set, as written, those of
+    ONBUILD too. ``used_fault`` is why BuildKit refuses the stage where a build needs it,
     ``onbuild_fault`` why it refuses what the stage gives to others. ``line`` counts from 1.
     """
 
@@ -94,6 +95,7 @@ class Stage:
     onbuild_runs: bool = False
     from_flags: tuple[FromFlag, ...] = ()
     statements: tuple[Statement, ...] = ()
+    labels: tuple[str, ...] = ()
     used_fault: Optional[DockerfileError] = None
     onbuild_fault: Optional[DockerfileError] = None
 
@@ -200,6 +202,7 @@ def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
             for command, onbuild in commands
             if (statement := statement_of(command, command.line, "\\" if onbuild else escape, onbuild))
         ),
+        labels=tuple(name for command, _ in commands for name in label_names(command, escape)),
         used_fault=_first(fault_where_used(command, escape) for command, onbuild in commands if not onbuild),
         onbuild_fault=_first(
             fault_of(command, escape) or fault_where_used(command, escape)
@@ -253,6 +256,15 @@ def _first_characters(spans: tuple[tuple[int, int], ...], count: int) -> tuple[t
             result.append((start, min(end, start + count)))
         count -= end - start
     return tuple(result)
+
+
+def label_names(command: Instruction, escape: str) -> list[str]:
+    """The names, as written, of what a LABEL sets: ``NAME=VALUE …``, or the older ``NAME VALUE``."""
+    if command.keyword != "label":
+        return []
+    words = quoted_words(command.args, escape)
+    pairs = words if words and "=" in words[0] else words[:1]
+    return [word.partition("=")[0] for word in pairs]
 
 
 def from_flags(command: Instruction) -> Iterator[FromFlag]:

@@ -87,13 +87,17 @@ class Resolution:
     variables: Mapping[str, str]
     faulty: tuple[UsedStage, ...] = ()
 
+    def ancestry(self) -> tuple[UsedStage, ...]:
+        """The stages that the target goes back to, itself first."""
+        by_index = {used.stage.index: used for used in self.stages}
+        found = [self.target]
+        while found[-1].parent is not None:
+            found.append(by_index[found[-1].parent])
+        return tuple(found)
+
     def foundation(self) -> UsedStage:
         """The stage, of those that the target goes back to, which does not start from another."""
-        by_index = {used.stage.index: used for used in self.stages}
-        used = self.target
-        while used.parent is not None:
-            used = by_index[used.parent]
-        return used
+        return self.ancestry()[-1]
 
 
 def resolve_all(

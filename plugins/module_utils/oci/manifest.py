@@ -77,11 +77,13 @@ class Content:
 class ImageConfig:
     """What the config of an image says for builds on it.
 
-    ``triggers`` are its ONBUILD instructions as written, ``environment`` its variables (ENV).
+    ``triggers`` are its ONBUILD instructions as written, ``environment`` its variables (ENV); and its
+    ``labels``.
     """
 
     triggers: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(body: bytes, content_type: str) -> Content:
@@ -118,7 +120,9 @@ def config_of(body: bytes) -> ImageConfig:
         return ImageConfig()
     variables = (text.partition("=") for text in _listed(running.get("Env")))
     return ImageConfig(
-        tuple(_listed(running.get("OnBuild"))), {name: value for name, equals, value in variables if equals}
+        tuple(_listed(running.get("OnBuild"))),
+        {name: value for name, equals, value in variables if equals},
+        _texts(running.get("Labels")),
     )
 
 
