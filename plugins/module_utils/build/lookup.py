@@ -19,6 +19,7 @@ from ..policy import PERMISSIVE, Policy
 from ..registry import read
 from ..registry.client import Registry
 from ..sources.remote_state import commits, file_states, reachable_from
+from . import quiet_bases
 
 _T = TypeVar("_T")
 
@@ -52,6 +53,7 @@ class Lookup:
         self._manifests: dict[Reference, Union[Manifest, RegistryError]] = {}
         self._configs: dict[Reference, Union[ImageConfig, RegistryError]] = {}
         self._states: dict[tuple[str, str], str] = {}
+        self._quiet = quiet_bases.recall()
 
     def ask(self, references: Iterable[Reference]) -> None:
         """Ask for the manifests of ``references``."""
@@ -61,6 +63,17 @@ class Lookup:
         """Ask for the configs of ``bases``, whose manifests were asked for."""
         pinned = map(self._pinned, bases)
         self._ask(read.config, self._configs, [reference for reference in pinned if reference])
+        quiet = (
+            image.digest
+            for image, config in self._configs.items()
+            if image.digest and isinstance(config, ImageConfig) and not config.triggers
+        )
+        self._quiet = quiet_bases.remember(quiet, self._quiet)
+
+    def ask_triggers(self, bases: Iterable[Base]) -> None:
+        """Ask for the configs of those ``bases`` that are not known to have no ONBUILD."""
+        pinned = ((base, self._pinned(base)) for base in bases)
+        self.ask_configs(base for base, image in pinned if image and image.digest not in self._quiet)
 
     def ask_servers(self, remotes: Iterable[Remote], source: str) -> None:
         """Ask what stands at the addresses of ``remotes`` now, which the source at ``source`` names."""
@@ -81,9 +94,12 @@ class Lookup:
         return _told(self._manifests[reference], line)
 
     def config(self, base: Base) -> ImageConfig:
-        """The config of a base; an empty one where it has none for its platform. Raises ``RegistryError``."""
+        """What was asked for of the config of a base, if it has one for its platform.
+
+        Raises ``RegistryError``.
+        """
         pinned = self._pinned(base)
-        return _told(self._configs[pinned], base.line) if pinned else ImageConfig()
+        return _told(self._configs[pinned], base.line) if pinned in self._configs else ImageConfig()
 
     def digest(self, base: Base) -> str:
         """The digest for one platform, so that a base's other platforms can move without a rebuild."""

@@ -20,7 +20,7 @@ from ..dockerfile.hazards import is_fragile, refuse_hazards
 from ..dockerfile.instructions import Dockerfile, parse
 from ..dockerfile.labels import stale
 from ..dockerfile.overrides import Base, bases
-from ..dockerfile.remote_adds import Remote, remote_adds
+from ..dockerfile.remote_adds import Remote, may_fetch, remote_adds
 from ..dockerfile.rewrite import inject
 from ..dockerfile.stages import Resolution, UsedImage, UsedStage, refuse_unknown, resolve_all
 from ..dockerfile.triggers import read_triggers
@@ -265,7 +265,7 @@ def _drafts(
     for left in reversed(range(_MOST_ROUNDS)):
         made = [each for each in drafts if isinstance(each, _Draft)]
         lookup.ask(reference for each in made for reference in each.references)
-        lookup.ask_configs(base for each in made for base in each.bases)
+        lookup.ask_triggers(base for each in made for base in each.bases)
         before = drafts
         drafts = [
             _or_unplannable(source, each.image, partial(again, each, left))
@@ -275,13 +275,19 @@ def _drafts(
         ]
         if all(after is each for after, each in zip(drafts, before)):
             break
+    made = [each for each in drafts if isinstance(each, _Draft)]
+    fetching = [draft for draft in made if any(may_fetch(dockerfile, each) for each in draft.resolutions)]
+    lookup.ask_configs(base for each in fetching for base in each.bases)
     return [
-        each if isinstance(each, Unplannable) else replace(each, remotes=_remotes(dockerfile, each, lookup))
+        _or_unplannable(source, each.image, partial(_with_remotes, dockerfile, each, lookup))
+        if isinstance(each, _Draft)
+        else each
         for each in drafts
     ]
 
 
-def _remotes(dockerfile: Dockerfile, draft: _Draft, lookup: Lookup) -> tuple[tuple[Platform, Remote], ...]:
+def _with_remotes(dockerfile: Dockerfile, draft: _Draft, lookup: Lookup) -> _Draft:
+    """The draft with what ADD fetches. Raises ``RegistryError``."""
     found: list[tuple[Platform, Remote]] = []
     for resolution in draft.resolutions:
         platform = resolution.platform
@@ -290,7 +296,7 @@ def _remotes(dockerfile: Dockerfile, draft: _Draft, lookup: Lookup) -> tuple[tup
         }
         remotes = remote_adds(dockerfile, resolution, variables, draft.image.build_args)
         found += ((platform, remote) for remote in remotes)
-    return tuple(found)
+    return replace(draft, remotes=tuple(found))
 
 
 def _draft(

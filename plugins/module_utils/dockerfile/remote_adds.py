@@ -45,8 +45,7 @@ def remote_adds(
 
     ``environments`` are the variables of the images that stages, by their indices, start from.
     """
-    statements = {used.stage.index: _in_force(dockerfile, used) for used in resolution.stages}
-    if not any(_may_be_remote(each) for listed in statements.values() for each in listed):
+    if not may_fetch(dockerfile, resolution):
         return []
     budget = Budget()
     scopes: dict[int, _Scope] = {}
@@ -58,7 +57,7 @@ def remote_adds(
         else:
             scope = scopes[used.parent].copy()
         scopes[index] = scope
-        for each in statements[index]:
+        for each in _in_force(dockerfile, used):
             if isinstance(each, Assignment):
                 scope.assign(each, resolution.variables, build_args)
             elif not any(scope.expanded(checksum, each.escape) for checksum in each.checksums):
@@ -66,6 +65,11 @@ def remote_adds(
                 remotes = (_remote(written, word, each.line) for written, word in words)
                 found.update(dict.fromkeys(remote for remote in remotes if remote))
     return list(found)
+
+
+def may_fetch(dockerfile: Dockerfile, resolution: Resolution) -> bool:
+    """Whether a stage in use has an ADD whose source is an address, or has variables."""
+    return any(_may_be_remote(each) for used in resolution.stages for each in _in_force(dockerfile, used))
 
 
 def _in_force(dockerfile: Dockerfile, used: UsedStage) -> list[Statement]:

@@ -36,7 +36,7 @@ def key(*parts: str) -> str:
 def recall(name: str) -> Optional[Known]:
     """What was remembered under ``name`` (see ``key``), if anything."""
     path = _path(name)
-    with suppress(OSError, ValueError, TypeError, RecursionError), open(path, "rb", opener=_opened) as file:
+    with suppress(OSError, ValueError, TypeError, RecursionError), open(path, "rb", opener=opened) as file:
         known = Known(**json.loads(file.read(_MOST_BYTES)))
         if [type(value) for value in astuple(known)] == [str, str, str, int]:
             os.utime(path)
@@ -57,19 +57,24 @@ def remember(name: str, known: Known) -> None:
         for entry in files[: max(len(files) - _MOST_FILES + 1, 0)]:
             with suppress(OSError):
                 os.unlink(entry.path)
-        handle, begun = tempfile.mkstemp(dir=folder)
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                json.dump(asdict(known), file)
-            os.replace(begun, path)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(begun)
-            raise
+        replace_file(path, json.dumps(asdict(known)))
 
 
-def _opened(path: str, flags: int) -> int:
-    """Open for reading; a pipe in the place of a file would not be waited for."""
+def replace_file(path: str, text: str) -> None:
+    """Write ``text``, of ASCII, to ``path``, where there is always a whole file. Raises ``OSError``."""
+    handle, begun = tempfile.mkstemp(dir=os.path.dirname(path))
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(text)
+        os.replace(begun, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(begun)
+        raise
+
+
+def opened(path: str, flags: int) -> int:
+    """Open for reading, for ``open``; a pipe in the place of a file is not waited for. Raises ``OSError``."""
     handle = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)

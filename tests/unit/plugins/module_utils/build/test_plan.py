@@ -80,13 +80,21 @@ class Registries:
     lacking: tuple[Platform, ...] = ()
     moved: Mapping[str, Platform] = field(default_factory=dict)
     triggers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    configs_asked: list[Reference] = field(default_factory=list)
 
     def config(self, reference: Reference) -> ImageConfig:
+        self.configs_asked.append(reference)
         return ImageConfig(tuple(self.triggers.get(replace(reference, digest=None).familiar, ())))
 
     def manifest(self, reference: Reference, *, mirrors: bool = True) -> Manifest:
         if mirrors:
             held, platform = base(reference), self.moved.get(reference.familiar)
+            if reference.familiar in self.triggers:
+                # What an image has in its ONBUILD decides on its digest.
+                of = self.triggers[reference.familiar]
+                held = replace(
+                    held, platforms={each: digest(f"{reference}{each}{of}") for each in held.platforms}
+                )
             if platform is None:
                 return held
             moved = {**held.platforms, platform: digest("moved")}
@@ -102,7 +110,9 @@ class Registries:
 
 
 @pytest.fixture(autouse=True)
-def asked_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def asked_of_the_table(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
     def manifest(registry: Any, reference: Reference, *, mirrors: bool = True) -> Any:
         return registry.manifest(reference, mirrors=mirrors)
 
@@ -238,6 +248,23 @@ def test_what_the_onbuild_of_a_base_reads_is_pinned_and_counts(source: BuildInpu
     hashes = [each.head.input_hash for each in (quiet, triggered, *moved, later)]
     assert len(set(hashes)) == len(hashes)
     assert plan(triggers=TRIGGERS, moved={"left": ARM64, "nothing:1": AMD64}).head.input_hash == hashes[1]
+
+
+def test_of_a_base_without_onbuild_the_config_is_asked_for_once_unless_it_gives_variables(
+    source: BuildInput,
+) -> None:
+    def asked(**values: Any) -> list[str]:
+        registries = Registries(triggers={"alpine:3.20": ["RUN x"]}, **values)
+        planned(source, image("localhost:5000/a:1", platforms=(AMD64, ARM64)), registries=registries)
+        return sorted(replace(reference, digest=None).familiar for reference in registries.configs_asked)
+
+    # golang is the build platform's, for both.
+    assert asked() == ["alpine:3.20", "alpine:3.20", "golang:3"]
+    assert asked() == ["alpine:3.20", "alpine:3.20"]
+    assert asked(moved={"golang:3": AMD64}) == ["alpine:3.20", "alpine:3.20", "golang:3"]
+    with open(source.dockerfile, "a", encoding="utf-8") as dockerfile:
+        dockerfile.write("ADD $X /\n")
+    assert asked() == ["alpine:3.20", "alpine:3.20", "golang:3"]
 
 
 @pytest.mark.parametrize(
