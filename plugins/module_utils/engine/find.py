@@ -16,7 +16,7 @@ from typing import Any, Optional
 from ..errors import EngineError
 from ..oci.platform import Platform
 from . import buildx as program
-from . import emulation
+from . import emulation, nodes
 from .ask import ask, has_containerd_store
 from .buildx import version_numbers
 from .endpoint import PRIVATE_NAME, Endpoint, naming_variable, own_endpoint, private_endpoint
@@ -78,7 +78,7 @@ def find(builder: Optional[str] = None) -> Engine:
             if endpoint is not None:
                 return _with_builder(endpoint, ask(endpoint), buildx, builder)
         except EngineError as error:
-            if error.code == "builder_unusable":
+            if error.code in ("builder_unusable", "builder_unreachable"):
                 raise
             failures.append(error)
     raise EngineError(
@@ -98,6 +98,8 @@ def _other_engine_hint() -> str:
 def _with_builder(endpoint: Endpoint, info: Mapping[str, Any], buildx: str, builder: Optional[str]) -> Engine:
     if builder is None and has_containerd_store(info):
         return Engine(endpoint, buildx, "", info, Platform.parse(f"{info['OSType']}/{info['Architecture']}"))
+    if builder is not None:
+        nodes.refuse_away(buildx, endpoint, builder)
     platforms, failure = program.platforms(buildx, endpoint, builder or PRIVATE_BUILDER)
     if platforms:
         return Engine(endpoint, buildx, builder or PRIVATE_BUILDER, info, platforms[0])
