@@ -8,6 +8,7 @@ where a source from further away names what is nearer to this machine. Rules: RF
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -56,15 +57,19 @@ def file_states(urls: Sequence[str], policy: Policy) -> dict[str, str]:
 def _file_state(client: HttpClient, url: str) -> str:
     try:
         file_url.check_url(url)
-        for method in ("HEAD", "GET"):
-            # The body, if there is one, is left unread.
-            with client.request(method, url, {"Accept": "*/*"}, onward=onward) as answer:
-                state = _validator(answer.headers) if answer.status == 200 else ""
-            if state:
-                return state
-    except (Failure, ValueError):
-        pass  # It is BuildKit that must be able to fetch it.
-    return ""
+    except ValueError:
+        return ""
+    state = ""
+    for method in ("HEAD", "GET"):
+        # That it cannot be fetched is for BuildKit to tell. The body, if there is one, is left unread.
+        with (
+            suppress(Failure),
+            client.request(method, url, {"Accept": "*/*"}, onward=onward) as answer,
+        ):
+            state = _validator(answer.headers) if answer.status == 200 else ""
+        if state:
+            break
+    return state
 
 
 def _validator(headers: Mapping[str, str]) -> str:

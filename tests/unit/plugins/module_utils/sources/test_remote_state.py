@@ -39,12 +39,22 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> bool:
         self.asked.append((self.command, self.path, self.headers.get("Authorization", "")))
         given = ANSWERS[self.path.strip("/").partition("?")[0]]
-        status, headers = given(self.command) if callable(given) else given
+        self.close_connection = True
+        try:
+            status, headers = given(self.command) if callable(given) else given
+        except ConnectionError:
+            return False
         self.send_response_only(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         return True
+
+
+def broken_head(command: str) -> tuple[int, dict[str, str]]:
+    if command == "HEAD":
+        raise ConnectionResetError
+    return 200, {"ETag": '"a"'}
 
 
 def only_get(command: str) -> tuple[int, dict[str, str]]:
@@ -60,6 +70,7 @@ ANSWERS = {
     "no-date": (200, {"Last-Modified": "yesterday", "Date": LATE}),
     "nothing": (200, {}),
     "only-get": only_get,
+    "broken-head": broken_head,
     "absent": (404, {"ETag": '"a"'}),
     "moved": (302, {"Location": "/etag"}),
     "circle": (302, {"Location": "/circle"}),
@@ -68,6 +79,7 @@ TOLD = {
     "etag": 'etag "a" 3',
     "modified": f"modified {EARLY} 3",
     "only-get": f'etag "a" {1 << 40}',
+    "broken-head": 'etag "a" ',
     "moved": 'etag "a" 3',
 }
 
@@ -88,7 +100,6 @@ def test_a_server_tells_by_a_tag_or_by_a_time_that_has_settled(server: str) -> N
 
 def test_a_server_that_cannot_be_asked_tells_nothing(server: str) -> None:
     nobody = [
-        f"{server[:-1]}",
         "http://127.0.0.1:1/a",
         "http://user:pass@127.0.0.1/a",
         "http:///a",
