@@ -74,6 +74,16 @@ def test_steps_have_the_network_hosts_and_limits_that_the_image_asks_for(site: S
         assert site.rebuilt({"image": name}) == ({name} if asked else set()), name
 
 
+def test_a_step_that_wants_the_machines_network_is_told_how_to_get_it(site: Site) -> None:
+    site.write(Dockerfile=dockerfile(site).replace("RUN", "RUN --network=host"))
+    (failed,) = site.build({"image": "plain"}).results
+    assert failed.error is not None
+    assert (failed.error.code, "network: host" in failed.error.hint) == ("not_allowed", True)
+    if buildx_version(site) >= (0, 17):
+        site.build_ok({"image": "host", "network": "host"})
+        assert len(site.pushed("host").read("/seen").partition("\n\n")[0].split()) > 2
+
+
 def test_the_named_stages_are_built_again_and_no_other(site: Site) -> None:
     base = f"{site.engine.registry}/library/alpine:3.18"
     # Equal steps would be one to BuildKit.

@@ -52,9 +52,21 @@ _CAUSES = (
         False,
     ),
     (
-        r"entitlement \S+ is not allowed|network\.host is not allowed|security\.insecure is not allowed",
+        r"entitlement \S+ is not allowed",
         "not_allowed",
-        "Builds run without more rights or the host's network: leave this option of the line out.",
+        "Have those who run the builder allow it, or leave it out.",
+        False,
+    ),
+    (
+        r"network\.host is not allowed",
+        "not_allowed",
+        "Give the image 'network: host', or leave this option of the line out.",
+        False,
+    ),
+    (
+        r"security\.insecure is not allowed",
+        "not_allowed",
+        "Steps get no more rights: leave this option of the line out.",
         False,
     ),
     # The words of gRPC and of Docker's client for an engine that has gone, not those of a registry.

@@ -240,6 +240,23 @@ def test_what_is_not_found_is_told_by_what_it_was_needed_for(name: str, code: st
     assert hint in error.hint
 
 
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("failed to load LLB: network.host is not allowed", "Give the image 'network: host'"),
+        ("failed to load LLB: security.insecure is not allowed", "Steps get no more rights"),
+        (
+            "granting entitlement network.host is not allowed by build daemon configuration",
+            "who run the builder",
+        ),
+    ],
+)
+def test_what_a_step_may_not_do_is_told_with_who_can_allow_it(message: str, hint: str) -> None:
+    error = failure(message)
+    assert error.code == "not_allowed"
+    assert hint in error.hint
+
+
 def test_programs_get_the_last_output_as_a_list_without_colours() -> None:
     error = failure(
         'process "/bin/sh -c make" did not complete successfully: exit code: 2',
