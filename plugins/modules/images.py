@@ -104,6 +104,13 @@ options:
                 Secrets for C(RUN --mount=type=secret), by their id. Each is text, V({env: NAME}) or
                 V({file: PATH}).
             type: dict
+          ssh:
+            description:
+              - >-
+                What C(RUN --mount=type=ssh) reaches, by its id, such as V(default). V(true) is the SSH agent
+                of the user who builds; else a private key without a passphrase, as text, V({env: NAME}) or
+                V({file: PATH}).
+            type: dict
           cache_from:
             description: References of images to take the build cache from.
             type: list

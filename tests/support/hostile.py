@@ -71,6 +71,7 @@ _TARGET: dict[str, Any] = {
             "no_cache": False,
             "pull": False,
             "secrets": {"s": "x"},
+            "ssh": {"key": "x", "default": True},
             "cache_from": [{"ref": "cache:1"}],
             "cache_to": [{"ref": "cache:1", "mode": "max"}],
             "network": "none",
@@ -137,7 +138,10 @@ ACCEPTED: Mapping[str, frozenset[str]] = {
         f"target.images[0].{name}": frozenset(TEXTS) - {"nul", "lone surrogate"}
         for name in ("build_args.A", "labels.l", "annotations.a")
     },
-    "target.images[0].secrets.s": frozenset(TEXTS) - {"nul", "lone surrogate", "empty", "long"},
+    **{
+        f"target.images[0].{name}": frozenset(TEXTS) - {"nul", "lone surrogate", "empty", "long"}
+        for name in ("secrets.s", "ssh.key", "ssh.default")
+    },
     "target.images[0].target": frozenset({"long name"}),
     "target.images[0].no_cache_filter[0]": frozenset({"long name"}),
     "target.registry.username": _WITHOUT_COLON,
@@ -171,6 +175,7 @@ NO_PATH: frozenset[str] = frozenset(
         *(f"source.{kind}.{name}" for kind in ("git_repo", "tar") for name in _INSIDE),
         "source.build_context.subdir",
         *(f"target.images[0].{name}" for name in ("build_args.A", "labels.l", "annotations.a", "secrets.s")),
+        *(f"target.images[0].ssh.{name}" for name in ("key", "default")),
         *(f"target.registry.{name}" for name in ("username", "password")),
     }
 )

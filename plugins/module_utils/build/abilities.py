@@ -1,7 +1,9 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""What only newer versions of buildx can do for an image."""
+"""What an image asks for of buildx and of the user who builds, and is not there."""
 
 from __future__ import annotations
+
+import os
 
 from ..document.target import Image
 from ..engine import buildx
@@ -26,3 +28,13 @@ def refuse_missing(image: Image, engine: Engine) -> None:
                 f"This buildx, {version or 'of a version that it does not tell'}, knows no {key}.",
                 hint=f"Install buildx {needed} or newer, or leave {key} out.",
             )
+
+
+def refuse_without_agent(image: Image) -> None:
+    """Raise ``EngineError`` ``no_ssh_agent`` where ``image`` needs one that is not there."""
+    if None in image.ssh.values() and not os.environ.get("SSH_AUTH_SOCK"):
+        raise EngineError(
+            "no_ssh_agent",
+            "The image asks for the SSH agent of the user who builds, and SSH_AUTH_SOCK names none.",
+            hint="Start ssh-agent and add a key, or give the key as {env: NAME} or {file: PATH}.",
+        )

@@ -34,8 +34,8 @@ class Target:
     from there, whatever the image says of it. ``engines_own`` is whether an engine's own builder builds it.
     Unless ``kept``, the builder does not keep the image in its store. ``rewrite_timestamps`` gives the
     files of an image that is not kept the time ``source_date_epoch`` at the latest, which is 0 where there
-    is none. ``compression`` is for all layers, those of its bases too. ``build_args`` go before the
-    image's.
+    is none. ``compression`` is for all layers, those of its bases too. ``ssh`` are the paths of the
+    image's private keys by their ids, empty for the user's agent. ``build_args`` go before the image's.
     """
 
     key: str
@@ -55,6 +55,7 @@ class Target:
     kept: bool = True
     rewrite_timestamps: bool = False
     compression: Optional[Compression] = None
+    ssh: Mapping[str, str] = field(default_factory=dict)
     build_args: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -84,8 +85,8 @@ def secret_environment(targets: Sequence[Target]) -> dict[str, str]:
 
 
 def secrets(targets: Sequence[Target]) -> list[Secret]:
-    """Every build secret of ``targets``."""
-    return [secret for target in targets for secret in target.image.secrets.values()]
+    """Every build secret and key of ``targets``."""
+    return [secret for target in targets for secret in target.image.hidden]
 
 
 def _target(context: str, target: Target) -> dict[str, Any]:
@@ -110,6 +111,7 @@ def _target(context: str, target: Target) -> dict[str, Any]:
         "secret": [
             f"id={name},env={_secret_variable(target, number)}" for number, name in enumerate(image.secrets)
         ],
+        "ssh": [f"{name}={path}" if path else name for name, path in target.ssh.items()],
         "cache-from": [_cache(cache) for cache in image.cache_from],
     }
     if target.push:

@@ -175,6 +175,7 @@ class BuildxBaker:
             },
             attest=attestations(self._options),
             compression=self._options.compression,
+            ssh={name: self._write_key(key) for name, key in image.image.ssh.items()},
             source_date_epoch=self._source.committed_at,
             emptied=recipe.emptied,
             push=step is not Step.BUILD,
@@ -239,6 +240,15 @@ class BuildxBaker:
                 file.write(text)
             if self._source.dockerignore:
                 shutil.copyfile(self._source.dockerignore, f"{path}.dockerignore")
+        return path
+
+    def _write_key(self, key: Optional[Secret]) -> str:
+        """The path of a private ``key``, which buildx takes from files only; none for the user's agent."""
+        if key is None:
+            return ""
+        handle, path = tempfile.mkstemp(dir=self._folder)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(f"{key.reveal()}\n")
         return path
 
     def _write_json(self, name: str, content: Any) -> str:

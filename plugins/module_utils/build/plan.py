@@ -33,7 +33,7 @@ from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..sources.context_digest import context_digest
 from ..sources.tree import Known
-from .abilities import refuse_missing
+from .abilities import refuse_missing, refuse_without_agent
 from .input_hash import Inputs
 from .lookup import Lookup, Outside, digest_for, fitting
 from .planned import Head, Planned, PlannedBase, PlannedImage, Recipe, Unplannable
@@ -166,6 +166,8 @@ def make_plan(
         if judged.state == "unchanged" and untold:
             reason = f"what ADD on line {untold[0].line} fetches may have changed"
             judged = judged.judged("pending", reason)
+        if judged.state == "pending":
+            refuse_without_agent(draft.image)
         if judged.state == "pending" and is_fragile(engine.version):
             _refuse_hazardous_bases(draft, engine.version)
         return Planned(as_built(judged), recipe)

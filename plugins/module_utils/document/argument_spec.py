@@ -73,6 +73,7 @@ IMAGE: dict[str, Any] = {
     "no_cache": {"type": "bool", "default": False},
     "pull": {"type": "bool", "default": False},
     "secrets": {"type": "dict", "no_log": True},
+    "ssh": {"type": "dict", "no_log": True},
     "cache_from": {"type": "list", "elements": "raw"},
     "cache_to": {"type": "list", "elements": "raw"},
     "network": {"type": "str", "choices": list(NETWORKS), "default": NETWORKS[0]},

@@ -108,6 +108,7 @@ def _image(
         no_cache=faults.flag(f"{path}.no_cache", parts.get("no_cache", False)),
         pull=faults.flag(f"{path}.pull", parts.get("pull", False)),
         secrets=_secrets(faults, f"{path}.secrets", parts.get("secrets", {})),
+        ssh=_ssh(faults, f"{path}.ssh", parts.get("ssh", {})),
         cache_from=_caches(faults, f"{path}.cache_from", parts.get("cache_from"), to=False),
         cache_to=_caches(faults, f"{path}.cache_to", parts.get("cache_to"), to=True),
         **check_steps(faults, path, parts),
@@ -254,6 +255,21 @@ def _secrets(faults: Faults, path: str, value: Any) -> dict[str, Secret]:
         secret = refer_to_secret(faults, f"{path}.{name}", item, lines=True)
         if secret is not None:
             found[name] = secret
+    return found
+
+
+def _ssh(faults: Faults, path: str, value: Any) -> dict[str, Optional[Secret]]:
+    found: dict[str, Optional[Secret]] = {}
+    for name, item in faults.mapping(path, value).items():
+        if not _NAME.match(name):
+            faults.add(path, f"{name!r} is not the id of an agent")
+        if item is True:
+            faults.powers.append((f"{path}.{name}", "own_settings"))
+            found[name] = None
+            continue
+        key = refer_to_secret(faults, f"{path}.{name}", item, lines=True)
+        if key is not None:
+            found[name] = key
     return found
 
 

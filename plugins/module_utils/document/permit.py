@@ -17,6 +17,7 @@ from .options import Options
 # What each power is, in words for a fault.
 _POWERS = {
     "local_paths": "names a file or folder of the machine that builds",
+    "own_settings": "asks for what belongs to the user who builds",
     "host_network": "asks for the network of the machine that builds",
 }
 

@@ -28,8 +28,9 @@ class Cache:
 class Image:
     """One image (a variant). ``references`` are its full names, the first one leads.
 
-    ``platforms`` is empty where the builder's own platform is meant. ``secrets`` maps the
-    ``id`` of a ``RUN --mount=type=secret`` to its text.
+    ``platforms`` is empty where the builder's own platform is meant. ``secrets`` maps the ``id`` of a ``RUN
+    --mount=type=secret`` to its text, ``ssh`` that of a ``RUN --mount=type=ssh`` to a private key, or to
+    ``None`` for the agent of the user who builds.
 
     Of its steps ``network`` is the one they have, ``add_hosts`` the addresses of further names there,
     ``shm_size`` the bytes of their /dev/shm (0: the builder's own), ``ulimits`` limits as ``soft:hard``.
@@ -46,6 +47,7 @@ class Image:
     no_cache: bool = False
     pull: bool = False
     secrets: Mapping[str, Secret] = field(default_factory=dict)
+    ssh: Mapping[str, Optional[Secret]] = field(default_factory=dict)
     cache_from: tuple[Cache, ...] = ()
     cache_to: tuple[Cache, ...] = ()
     network: Network = "default"
@@ -53,6 +55,12 @@ class Image:
     shm_size: int = 0
     ulimits: Mapping[str, str] = field(default_factory=dict)
     no_cache_filter: tuple[str, ...] = ()
+
+    @property
+    def hidden(self) -> tuple[Secret, ...]:
+        """Its secrets and keys, to keep them out of errors and results."""
+        keys = [key for key in self.ssh.values() if key is not None]
+        return (*self.secrets.values(), *keys)
 
     @property
     def name(self) -> str:
@@ -79,7 +87,7 @@ class Target:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret of the target, to keep them out of errors and results."""
-        found = [secret for image in self.images for secret in image.secrets.values()]
+        found = [secret for image in self.images for secret in image.hidden]
         if self.registry.password is not None:
             found.append(self.registry.password)
         return tuple(found)

@@ -137,6 +137,12 @@ def test_what_steps_are_to_have_is_in_the_target_and_left_out_where_nobody_asks(
     assert "no-cache-filter" not in content(replace(asked, cached=True))
 
 
+def test_private_keys_are_named_by_their_paths_and_the_agent_by_its_id() -> None:
+    made = replace(target(ssh={"default": None, "own": Secret("KEY")}), ssh={"default": "", "own": "/d/key"})
+    assert content(made)["ssh"] == ["default", "own=/d/key"]
+    assert secrets([made]) == [Secret("KEY")]
+
+
 def test_an_image_for_one_platform_has_no_index_to_annotate() -> None:
     made = content(target(platforms=(ARM64,), annotations={"a": "y"}))
     assert made["annotations"] == ["manifest:source=s", "manifest:a=y", "manifest:hash=h"]

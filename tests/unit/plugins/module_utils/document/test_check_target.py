@@ -98,6 +98,7 @@ def test_every_key_of_an_image_is_kept() -> None:
         no_cache=True,
         pull=True,
         secrets={"token": "text\n"},
+        ssh={"default": True, "deploy": "PRIVATE\nKEY"},
         cache_from=["registry.example.com/cache", {"ref": "cache:1"}],
         cache_to=["inline", {"ref": "cache:1", "mode": "max"}, "cache:2"],
         network="host",
@@ -120,6 +121,7 @@ def test_every_key_of_an_image_is_kept() -> None:
     assert checked.annotations == {"org.example": "text"}
     assert (checked.no_cache, checked.pull) == (True, True)
     assert checked.secrets == {"token": Secret("text\n")}
+    assert checked.ssh == {"default": None, "deploy": Secret("PRIVATE\nKEY")}
     assert checked.cache_from == (Cache("registry.example.com/cache"), Cache("cache:1"))
     assert checked.cache_to == (Cache(""), Cache("cache:1", "max"), Cache("cache:2", "min"))
     assert checked.network == "host"
@@ -323,6 +325,8 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
         ),
         ({"no_cache": "no"}, "target.images[0].no_cache: expected true or false, got text"),
         ({"secrets": {"a,b": "x"}}, "target.images[0].secrets: 'a,b' is not the id of a secret"),
+        ({"ssh": {"a": False}}, "target.images[0].ssh.a: give text, {env: NAME} or {file: PATH}"),
+        ({"ssh": {"a=/etc": True}}, "target.images[0].ssh: 'a=/etc' is not the id of an agent"),
         ({"secrets": {"a": 1}}, "target.images[0].secrets.a: give text, {env: NAME} or {file: PATH}"),
         ({"cache_from": ["inline,x"]}, "target.images[0].cache_from[0].ref: 'inline,x' is not an image"),
         ({"cache_from": [{"mode": "max"}]}, "target.images[0].cache_from[0].mode: unknown key"),

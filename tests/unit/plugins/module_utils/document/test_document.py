@@ -137,7 +137,7 @@ def test_a_masked_document_shows_all_but_the_text_of_secrets(read: bool) -> None
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_masked_document_hides_the_secrets_of_every_place(name: str) -> None:
-    secret = {dotted(place) for place in places(DOCUMENTS[name]) if place[-1] in ("password", "s")}
+    secret = {dotted(place) for place in places(DOCUMENTS[name]) if place[-1] in ("password", "s", "key")}
     masked = check(DOCUMENTS[name]).masked()
     for place in places(DOCUMENTS[name]):
         original: Any = DOCUMENTS[name]

@@ -113,7 +113,7 @@ def test_a_hostile_key_is_refused_or_names_a_free_text(name: str) -> None:
                 continue
             mapping[text] = "x"
             found = faults(made)
-            long_is_harmless = what == "long name" and place[-1] in ("build_args", "secrets")
+            long_is_harmless = what == "long name" and place[-1] in ("build_args", "secrets", "ssh")
             free = place[-1] in ("labels", "annotations", "base") or long_is_harmless
             if what in UNUSABLE or not free:
                 assert found, (dotted(place), what)

@@ -84,6 +84,19 @@ def test_without_a_policy_every_document_in_use_is_let_pass(
         ),
         ({"local_paths": False}, {"custom_workdir": "/var/tmp"}, [f"custom_workdir: {NOT_HERE}"]),
         (
+            {"own_settings": False},
+            {
+                "target": {
+                    "images": [{"image": "a", "ssh": {"default": True, "own": "KEY"}}],
+                    "registry": {"url": "r.example.com"},
+                }
+            },
+            [
+                "target.images[0].ssh.default: asks for what belongs to the user who builds, "
+                "which is not allowed here"
+            ],
+        ),
+        (
             {"host_network": False},
             {"target": {"images": [{"image": "a", "network": "host"}], "registry": {"url": "r.example.com"}}},
             [
