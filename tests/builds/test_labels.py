@@ -33,6 +33,8 @@ def test_what_the_base_says_of_itself_is_not_said_of_what_is_built_on_it(site: S
     site.write(Dockerfile=f"FROM {base} AS below\n{version}FROM below\nCOPY app /app\n")
     app = {"image": "app", "platforms": BOTH, "labels": {f"{PREFIX}title": "mine"}}
     site.build_ok(app)
+    # What is remembered of the base is enough to build on it again.
+    assert site.build(app, options={"rebuild": "always"}).error is None
     for digest in site.pushed("app").platforms().values():
         found = site.pushed("app").config(digest)["config"]["Labels"]
         assert found.pop(f"{PREFIX}created").startswith("20")

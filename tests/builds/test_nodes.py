@@ -26,9 +26,7 @@ def node(engine: Engine) -> Iterator[str]:
 
 
 @pytest.fixture
-def builder(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., str]:
+def builder(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Makes a builder of the nodes at two addresses; gives its name."""
     # Beside the user's home folder, which is looked at afterwards.
     monkeypatch.setenv("BUILDX_CONFIG", str(tmp_path / "buildx"))

@@ -66,12 +66,12 @@ class Lookup:
         quiet = (
             image.digest
             for image, config in self._configs.items()
-            if image.digest and isinstance(config, ImageConfig) and not config.triggers
+            if image.digest and isinstance(config, ImageConfig) and not (config.triggers or config.labels)
         )
         self._quiet = quiet_bases.remember(quiet, self._quiet)
 
-    def ask_triggers(self, bases: Iterable[Base]) -> None:
-        """Ask for the configs of those ``bases`` that are not known to have no ONBUILD."""
+    def ask_telling_configs(self, bases: Iterable[Base]) -> None:
+        """Ask for the configs of those ``bases`` that are not known to have neither ONBUILD nor labels."""
         pinned = ((base, self._pinned(base)) for base in bases)
         self.ask_configs(base for base, image in pinned if image and image.digest not in self._quiet)
 

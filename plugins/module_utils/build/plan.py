@@ -267,7 +267,7 @@ def _drafts(
     for left in reversed(range(_MOST_ROUNDS)):
         made = [each for each in drafts if isinstance(each, _Draft)]
         lookup.ask(reference for each in made for reference in each.references)
-        lookup.ask_triggers(base for each in made for base in each.bases)
+        lookup.ask_telling_configs(base for each in made for base in each.bases)
         before = drafts
         drafts = [
             _or_unplannable(source, each.image, partial(again, each, left))

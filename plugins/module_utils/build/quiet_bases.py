@@ -1,8 +1,8 @@
 # Copyright the image-builder authors. Apache-2.0 (see LICENSE).
-"""Base images without ONBUILD, remembered by their digests, so that registries are not asked again and again.
+"""Base images without ONBUILD and labels, remembered by their digests, so that nobody is asked again.
 
-What a digest names never changes. Most bases have none, and nothing else of their configs is needed for most
-Dockerfiles. Whatever is wrong with the file in the user's cache folder, it counts as absent.
+What a digest names never changes. Many bases have neither, and nothing else of their configs is needed for
+most Dockerfiles. Whatever is wrong with the file in the user's cache folder, it counts as absent.
 """
 
 from __future__ import annotations
