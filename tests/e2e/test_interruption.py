@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.faulty_proxy import answer, faulty_proxy
 from tests.support.leaks import is_running, wait_until_gone
 from tests.support.payloads import document
 from tests.support.registry import Registry
@@ -56,3 +57,31 @@ def test_a_fetch_that_hangs_can_be_interrupted(door: str, machine: Machine, engi
         with connection:
             run.signal(signal.SIGTERM, group=False)
             assert run.finish(60).status != 0
+
+
+# What the product itself asks a registry for, side by side for several images.
+ASKED = {
+    "bases": r"^\w+ \S+/bases/\w+/manifests/\S+ image-builder$",
+    "what is held": r"^\w+ \S+/paused/\w+/manifests/\S+ image-builder$",
+    "whether it may push": r"^POST \S+/paused/\w+/blobs/uploads/ image-builder$",
+}
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_an_interrupt_does_not_wait_for_a_busy_registry_to_be_asked_again(
+    asked: str, machine: Machine, engine: Any, tmp_path: Path
+) -> None:
+    repository(tmp_path / "repository", {"Dockerfile": "ARG N\nFROM $N\n"})
+    source = {"url": f"file://{tmp_path}/repository"}
+    with faulty_proxy(Registry(engine.registry)) as proxy:
+        proxy.fault(ASKED[asked], answer(429, Retry_After="300"))
+        bases = [f"{proxy.address}/bases/{n}:1" if asked == "bases" else "scratch" for n in "abcde"]
+        images = [
+            {"image": f"paused/{name}", "build_args": {"N": base}}
+            for name, base in zip("abcde", bases, strict=True)
+        ]
+        wanted = document(Registry(proxy.address), source, *images)
+        run = machine.start("image-builder", {**wanted, "options": {"retry_for": 1000}})
+        run.wait_for(lambda: proxy.count(ASKED[asked]) >= len(images))
+        run.signal(signal.SIGINT, group=True)
+        assert run.finish(60).status == 130
