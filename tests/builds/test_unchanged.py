@@ -88,3 +88,21 @@ def test_an_unchanged_image_is_told_of_as_it_stands_in_the_registry(site: Site) 
     assert held["org.opencontainers.image.revision"] == entry["revision"]
     assert held["org.opencontainers.image.base.digest"] == entry["bases"][1]["digest"]
     assert held["org.opencontainers.image.base.name"] == entry["bases"][1]["reference"]
+
+
+@pytest.mark.each_engine
+@pytest.mark.parametrize(
+    "step", ["COPY --from={} /mark /mark", "RUN --mount=from={},target=/m cp /m/mark /mark"]
+)
+def test_what_a_stage_of_the_builders_platform_reads_is_of_the_platform_that_is_built(
+    site: Site, step: str
+) -> None:
+    """Else an image could be unchanged though what it reads has moved."""
+    name = by_platform(site, "tools", amd64="amd64", arm64="arm64")
+    site.write(
+        Dockerfile=f"FROM --platform=$BUILDPLATFORM {site.engine.registry}/library/alpine:3.18 AS made\n"
+        f"{step.format(name)}\nFROM scratch\nCOPY --from=made / /\n"
+    )
+    app = {"image": "app", "platforms": BOTH[1:]}
+    site.build_ok(app)
+    assert site.pushed("app").read("/mark", BOTH[1]) == "arm64"
