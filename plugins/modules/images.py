@@ -112,13 +112,16 @@ options:
                 V({file: PATH}).
             type: dict
           cache_from:
-            description: References of images to take the build cache from.
+            description: >-
+              Where to take the build cache from: references of images, or mappings with C(type): V(registry)
+              with C(ref), V(local) with C(src), a folder of the machine that builds, or V(gha) (in GitHub
+              Actions) with C(scope).
             type: list
             elements: raw
           cache_to:
             description: >-
-              Where to keep the build cache: V(inline), a reference, or a mapping with C(ref) and C(mode)
-              (V(min) or V(max)).
+              Where to keep the build cache: V(inline), a reference, or a mapping as in C(cache_from), with
+              C(mode) (V(min) or V(max)) beside, and C(dest) in place of C(src).
             type: list
             elements: raw
           network:

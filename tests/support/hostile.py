@@ -72,8 +72,17 @@ _TARGET: dict[str, Any] = {
             "pull": False,
             "secrets": {"s": "x"},
             "ssh": {"key": "x", "default": True},
-            "cache_from": [{"ref": "cache:1"}],
-            "cache_to": [{"ref": "cache:1", "mode": "max"}],
+            "cache_from": [
+                {"type": "registry", "ref": "cache:1"},
+                {"type": "local", "src": "/srv/cache"},
+                {"type": "gha", "scope": "a"},
+            ],
+            "cache_to": [
+                {"type": "registry", "ref": "cache:1", "mode": "max"},
+                {"type": "local", "dest": "/srv/cache", "mode": "max"},
+                {"type": "gha", "scope": "a", "mode": "max"},
+                {"type": "inline"},
+            ],
             "network": "none",
             "add_hosts": {"h": "10.0.0.1", "more": ["::1"]},
             "shm_size": "64m",
@@ -144,6 +153,14 @@ ACCEPTED: Mapping[str, frozenset[str]] = {
     },
     "target.images[0].target": frozenset({"long name"}),
     "target.images[0].no_cache_filter[0]": frozenset({"long name"}),
+    **{
+        f"target.images[0].{name}": frozenset({"absolute"})
+        for name in ("cache_from[1].src", "cache_to[1].dest")
+    },
+    **{
+        f"target.images[0].{name}[2].scope": frozenset({"long name", "traversal inside"})
+        for name in ("cache_from", "cache_to")
+    },
     "target.registry.username": _WITHOUT_COLON,
     "target.registry.password": _PRINTABLE,
     "options.builder": frozenset({"long name"}),

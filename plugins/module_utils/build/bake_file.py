@@ -112,11 +112,14 @@ def _target(context: str, target: Target) -> dict[str, Any]:
             f"id={name},env={_secret_variable(target, number)}" for number, name in enumerate(image.secrets)
         ],
         "ssh": [f"{name}={path}" if path else name for name, path in target.ssh.items()],
-        "cache-from": [_cache(cache) for cache in image.cache_from],
+        "cache-from": [_cache(cache, "src") for cache in image.cache_from],
     }
     if target.push:
         content["cache-to"] = [
-            _cache(cache, mode=f",mode={cache.mode},ignore-error=true") for cache in image.cache_to
+            "type=inline"
+            if cache.type == "inline"
+            else f"{_cache(cache, 'dest')},mode={cache.mode},ignore-error=true"
+            for cache in image.cache_to
         ]
     if target.stage is not None:
         content["target"] = target.stage
@@ -160,8 +163,11 @@ def _annotations(target: Target) -> list[str]:
     return everywhere + [f"{levels[0]}:{key}={value}" for key, value in target.record.items()]
 
 
-def _cache(cache: Cache, mode: str = "") -> str:
-    return f"type=registry,ref={cache.reference}{mode}" if cache.reference else "type=inline"
+def _cache(cache: Cache, folder: str) -> str:
+    """``folder`` is what BuildKit calls that of a local cache."""
+    keys = {"registry": "ref", "local": folder, "gha": "scope"}
+    place = f",{keys[cache.type]}={cache.place}" if cache.place else ""
+    return f"type={cache.type}{place}"
 
 
 def _secret_variable(target: Target, number: int) -> str:

@@ -15,8 +15,9 @@ from typing import Any, Optional
 from ..oci.platform import Platform
 from ..policy import PERMISSIVE, Policy
 from .argument_spec import IMAGE, KEYS
+from .check_local_path import check_local_path
 from .check_options import check_options
-from .check_source import check_local_path, check_source
+from .check_source import check_source
 from .check_target import check_dockerfile_keys, check_registry, check_target
 from .document import Document
 from .faults import Faults

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any, Callable, Optional, Union
 
 from ..network import file_url, git_url
 from .argument_spec import SOURCE
+from .check_local_path import check_local_path
 from .faults import Faults
 from .secrets import refer_to_secret
 from .source import Archive, Folder, GitRepo, RemoteFile, Source, StandaloneDockerfile
@@ -156,29 +156,6 @@ def _texts(faults: Faults, path: str, parts: Mapping[str, Any], names: Sequence[
 def _check_relative(faults: Faults, path: str, text: Optional[str]) -> None:
     if text is not None and (text.startswith("/") or ".." in text.split("/")):
         faults.add(path, f"{text!r} leaves the source; give a relative path inside it")
-
-
-def check_local_path(faults: Faults, path: str, value: Any, *, home: bool = False) -> Optional[str]:
-    """The absolute path of a file or folder of this machine, which ``value`` at ``path`` must be.
-
-    ``home`` allows one that begins with ``~/``.
-    """
-    text = faults.text(path, value)
-    if text is None:
-        return None
-    faults.powers.append((path, "local_paths"))
-    if not os.path.isabs(text) and not (home and text.startswith("~/")):
-        name = os.path.basename(os.path.normpath(text)).strip("~.") or "app"
-        places = (
-            f"/var/tmp/{name}, or ~/{name} in the home of the user that builds" if home else f"/srv/{name}"
-        )
-        faults.add(
-            path,
-            f"{text!r} is not absolute, and what reads a document works in a folder of its own; "
-            f"write an absolute path, such as {places}",
-        )
-        return None
-    return text
 
 
 @dataclass(frozen=True)

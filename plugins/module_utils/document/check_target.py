@@ -11,10 +11,11 @@ from ..oci.platform import Platform
 from ..oci.reference import DOCKER_HUB, Reference, is_registry_host, is_repository_path, is_tag
 from ..secret import Secret
 from .argument_spec import IMAGE, REGISTRY, TARGET
+from .check_cache import check_caches
 from .check_steps import check_steps
 from .faults import Faults, kind_of
 from .secrets import refer_to_secret
-from .target import Cache, Image, Override, RegistryAccount, Target
+from .target import Image, Override, RegistryAccount, Target
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 # Of BuildKit, for contexts that it fetches itself.
@@ -109,8 +110,8 @@ def _image(
         pull=faults.flag(f"{path}.pull", parts.get("pull", False)),
         secrets=_secrets(faults, f"{path}.secrets", parts.get("secrets", {})),
         ssh=_ssh(faults, f"{path}.ssh", parts.get("ssh", {})),
-        cache_from=_caches(faults, f"{path}.cache_from", parts.get("cache_from"), to=False),
-        cache_to=_caches(faults, f"{path}.cache_to", parts.get("cache_to"), to=True),
+        cache_from=check_caches(faults, f"{path}.cache_from", parts.get("cache_from"), to=False),
+        cache_to=check_caches(faults, f"{path}.cache_to", parts.get("cache_to"), to=True),
         **check_steps(faults, path, parts),
     )
     return image if image.references else None
@@ -271,20 +272,3 @@ def _ssh(faults: Faults, path: str, value: Any) -> dict[str, Optional[Secret]]:
         if key is not None:
             found[name] = key
     return found
-
-
-def _caches(faults: Faults, path: str, value: Any, *, to: bool) -> tuple[Cache, ...]:
-    found: list[Cache] = []
-    for number, item in enumerate(faults.sequence(path, value)):
-        where = f"{path}[{number}]"
-        if to and item == "inline":
-            found.append(Cache(""))
-            continue
-        known: dict[str, Any] = {"ref": {}, **({"mode": {}} if to else {})}
-        parts = {"ref": item} if isinstance(item, str) else faults.mapping(where, item, known)
-        mode: Any = parts.get("mode", "min")
-        if mode not in ("min", "max"):
-            faults.add(f"{where}.mode", f"expected min or max, got {mode!r}")
-        reference = _base_reference(faults, f"{where}.ref", parts.get("ref"))
-        found.append(Cache(reference, mode))
-    return tuple(found)

@@ -18,10 +18,15 @@ NETWORKS: tuple[Network, ...] = get_args(Network)
 
 @dataclass(frozen=True)
 class Cache:
-    """A build cache kept in a registry; ``reference`` is empty for a cache inside the image."""
+    """Where a build cache is kept, by BuildKit's ``type`` of it.
 
-    reference: str
+    ``place`` is the reference of a ``registry``, the folder of ``local``, the scope of ``gha`` (empty for the
+    usual one), and empty for ``inline``, inside the image.
+    """
+
+    place: str
     mode: Literal["min", "max"] = "min"
+    type: Literal["registry", "inline", "local", "gha"] = "registry"
 
 
 @dataclass(frozen=True)

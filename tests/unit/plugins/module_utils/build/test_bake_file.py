@@ -94,8 +94,15 @@ def test_what_the_document_asks_for_is_in_the_target() -> None:
             annotations={"a": "y"},
             no_cache=True,
             pull=True,
-            cache_from=(Cache("registry.example.com/cache"),),
-            cache_to=(Cache(""), Cache("registry.example.com/cache", "max")),
+            cache_from=(
+                Cache("registry.example.com/cache"),
+                Cache("/c", type="local"),
+                Cache("", type="gha"),
+            ),
+            cache_to=(
+                *(Cache("", type="inline"), Cache("registry.example.com/cache", "max")),
+                *(Cache("/c", type="local"), Cache("a", type="gha")),
+            ),
         )
     )
     assert made["target"] == "build"
@@ -109,11 +116,17 @@ def test_what_the_document_asks_for_is_in_the_target() -> None:
         "index:hash=h",
     ]
     assert (made["no-cache"], made["pull"]) == (True, True)
-    assert made["cache-from"] == ["type=registry,ref=registry.example.com/cache"]
+    assert made["cache-from"] == [
+        "type=registry,ref=registry.example.com/cache",
+        "type=local,src=/c",
+        "type=gha",
+    ]
     # A cache that cannot be written is no reason to fail.
     assert made["cache-to"] == [
         "type=inline",
         "type=registry,ref=registry.example.com/cache,mode=max,ignore-error=true",
+        "type=local,dest=/c,mode=min,ignore-error=true",
+        "type=gha,scope=a,mode=min,ignore-error=true",
     ]
 
 

@@ -99,8 +99,16 @@ def test_every_key_of_an_image_is_kept() -> None:
         pull=True,
         secrets={"token": "text\n"},
         ssh={"default": True, "deploy": "PRIVATE\nKEY"},
-        cache_from=["registry.example.com/cache", {"ref": "cache:1"}],
-        cache_to=["inline", {"ref": "cache:1", "mode": "max"}, "cache:2"],
+        cache_from=[
+            *("registry.example.com/cache", {"ref": "cache:1"}, {"type": "gha"}),
+            {"type": "local", "src": "/srv/cache"},
+        ],
+        cache_to=[
+            "inline",
+            {"ref": "cache:1", "mode": "max"},
+            "cache:2",
+            {"type": "local", "dest": "/srv/c"},
+        ],
         network="host",
         add_hosts={"db.example": "10.0.0.1", "two": ["10.0.0.2", "0:0::1"], "me": "host-gateway"},
         shm_size="64M",
@@ -122,8 +130,14 @@ def test_every_key_of_an_image_is_kept() -> None:
     assert (checked.no_cache, checked.pull) == (True, True)
     assert checked.secrets == {"token": Secret("text\n")}
     assert checked.ssh == {"default": None, "deploy": Secret("PRIVATE\nKEY")}
-    assert checked.cache_from == (Cache("registry.example.com/cache"), Cache("cache:1"))
-    assert checked.cache_to == (Cache(""), Cache("cache:1", "max"), Cache("cache:2", "min"))
+    assert checked.cache_from == (
+        *(Cache("registry.example.com/cache"), Cache("cache:1"), Cache("", type="gha")),
+        Cache("/srv/cache", type="local"),
+    )
+    assert checked.cache_to == (
+        *(Cache("", type="inline"), Cache("cache:1", "max"), Cache("cache:2", "min")),
+        Cache("/srv/c", type="local"),
+    )
     assert checked.network == "host"
     assert checked.add_hosts == {
         "db.example": ("10.0.0.1",),
@@ -366,6 +380,21 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
         ({"ulimits": {"nofile": "2:1"}}, "target.images[0].ulimits.nofile: expected a number, or soft:hard"),
         ({"ulimits": {"nofile": "-1:1"}}, "target.images[0].ulimits.nofile: expected a number, or soft:hard"),
         ({"no_cache_filter": ["a,b"]}, "target.images[0].no_cache_filter[0]: 'a,b' is not the name of a"),
+        ({"cache_from": ["inline", {"type": "inline"}]}, "target.images[0].cache_from[1].type: expected one"),
+        (
+            {"cache_to": [{"type": "s3"}]},
+            "target.images[0].cache_to[0].type: expected one of registry, local",
+        ),
+        ({"cache_to": [{"type": "local", "src": "/c"}]}, "target.images[0].cache_to[0].src: unknown key"),
+        ({"cache_to": [{"type": "local", "dest": "c"}]}, "target.images[0].cache_to[0].dest: 'c' is not abs"),
+        (
+            {"cache_from": [{"type": "local", "src": "/c,mode=max"}]},
+            "target.images[0].cache_from[0].src: must not contain a comma",
+        ),
+        (
+            {"cache_from": [{"type": "gha", "scope": "a,token=x"}]},
+            "target.images[0].cache_from[0].scope: 'a,token=x' is not a scope",
+        ),
         ({"cache_to": [None]}, "target.images[0].cache_to[0]: expected a mapping, got nothing"),
         ({"plattforms": []}, "target.images[0].plattforms: unknown key; did you mean 'platforms'?"),
         ({"qq": 1}, "target.images[0].qq: unknown key; known are image, tag, tags, base"),

@@ -97,6 +97,19 @@ def test_without_a_policy_every_document_in_use_is_let_pass(
             ],
         ),
         (
+            {"own_settings": False},
+            {
+                "target": {
+                    "images": [{"image": "a", "cache_from": [{"type": "gha"}]}],
+                    "registry": {"url": "r.example.com"},
+                }
+            },
+            [
+                "target.images[0].cache_from[0]: asks for what belongs to the user who builds, "
+                "which is not allowed here"
+            ],
+        ),
+        (
             {"host_network": False},
             {"target": {"images": [{"image": "a", "network": "host"}], "registry": {"url": "r.example.com"}}},
             [
