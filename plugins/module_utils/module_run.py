@@ -12,14 +12,36 @@ import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils import basic
+from ansible.module_utils.basic import missing_required_lib
 
 from .errors import BuilderError, from_os_error
 from .listener import Lines, Listener
+from .network import file_url
 from .process import cancellable
 
 __all__ = ["AnsibleModule", "opened"]
+
+
+class AnsibleModule(basic.AnsibleModule):  # type: ignore[misc]
+    """Ansible's own, which logs and shows nothing of what follows a ``?`` in the addresses of a source.
+
+    That can be a token. The option itself is no secret: its value would be masked wherever it is told of.
+    """
+
+    def _load_params(self) -> None:
+        # Before they are checked, since a module that is called wrongly shows them, too.
+        super()._load_params()
+        self.no_log_values.update(_queries(self.params.get("source")))
+
+
+def _queries(given: Any) -> Iterator[str]:
+    for part in given.values() if isinstance(given, dict) else ():
+        url = part.get("url") if isinstance(part, dict) else None
+        if isinstance(url, str) and (query := url[len(file_url.shown(url)) + 1 :]):
+            yield query
 
 
 @contextmanager

@@ -6,13 +6,17 @@ After each test the fixture ``machine`` searches process arguments, files and ou
 
 from __future__ import annotations
 
+import tarfile
+import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.conftest import GitSite
 from tests.support.engine import Engine
+from tests.support.files import file_server
 from tests.support.images import Image
 from tests.support.leaks import new_secret
 from tests.support.payloads import document
@@ -127,6 +131,26 @@ def test_a_wrong_password_of_the_registry_is_named_as_the_cause(
     made["target"]["registry"]["password"] = wrong
     machine.build_fails(door, made, private_registry.address, "password")
     assert "private/refused" not in private_registry.repositories()
+
+
+@pytest.mark.parametrize("name", ["app.tar", "no-such.tar"])
+def test_a_token_in_the_address_of_a_file_is_not_shown(
+    name: str, machine: Machine, engine: Engine, tmp_path: Path
+) -> None:
+    token = uuid.uuid4().hex
+    machine.secrets.append(token)
+    served = tmp_path / "served"
+    served.mkdir()
+    (served / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n", encoding="utf-8")
+    with tarfile.open(served / f"app.tar?token={token}", "w") as archive:
+        archive.add(served / "Dockerfile", "Dockerfile")
+    with file_server(served) as server:
+        url = f"{server.url}/{name}"
+        made = document(Registry(engine.registry), {}, {"image": "private/query"})
+        made["source"] = {"tar": {"url": f"{url}?token={token}"}}
+        outcome = machine.build("ansible-playbook", made, "-vvv")
+    assert (outcome.status == 0) == (name == "app.tar"), outcome.output
+    assert f"{url}?********" in outcome.stdout, outcome.output
 
 
 def test_a_missing_variable_or_file_of_a_password_is_named(

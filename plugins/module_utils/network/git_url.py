@@ -61,10 +61,10 @@ def _check_scheme_url(scheme: str, rest: str) -> None:
     if at and ":" in user:
         raise ValueError("a git address carries no password; ssh takes a key ('ssh_key_file')")
     if at and not _USER.match(user):
-        raise ValueError(f"{user!r} is not a user name for ssh")
+        raise ValueError("what stands before the '@' of a git address is not a user name for ssh")
     host, port = _split_port(location)
     if not _HOST.match(host):
-        raise ValueError(f"{host!r} is not a host name")
+        raise ValueError("a git address names a host, which has letters, digits, '-' and '.'")
     if port is not None and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError("the port of a git address is a number from 1 to 65535")
     if not path.strip("/") or path.startswith("-"):
@@ -85,9 +85,9 @@ def _check_short_form(url: str) -> None:
     if "@" in path:
         raise ValueError("a git address carries no password; ssh takes a key ('ssh_key_file')")
     if user is not None and not _USER.match(user):
-        raise ValueError(f"{user!r} is not a user name for ssh")
+        raise ValueError("what stands before the '@' of a git address is not a user name for ssh")
     if not _HOST.match(host):
-        raise ValueError(f"{host!r} is not a host name")
+        raise ValueError("a git address names a host, which has letters, digits, '-' and '.'")
     if not path.strip("/") or path.startswith("-"):
         raise ValueError("a git address names a repository after the host")
 

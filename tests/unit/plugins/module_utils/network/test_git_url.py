@@ -84,6 +84,12 @@ def test_everything_else_is_refused(url: str) -> None:
         "ssh://user:s3cret/a@host/app",
         "user:s3cret@host:app/",
         "https:s3cret@host/app",
+        "https://host?token=s3cret",
+        "https://host?token=s3cret/app",
+        "https://host/app?token=s3cret",
+        "git://host?token=s3cret/app",
+        "ssh://s3cret!@host/app",
+        "s3cret!@host:app",
     ],
 )
 def test_a_credential_in_an_address_is_refused_and_not_repeated(url: str) -> None:
