@@ -25,6 +25,7 @@ _T = TypeVar("_T")
 
 _GRACE_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
+_LAST_WORDS_SECONDS = 1.0
 
 
 class _Scope:
@@ -173,20 +174,27 @@ def _attended(
     ]
     for reader in readers:
         reader.start()
-    with suppress(BrokenPipeError):
-        input_.write(stdin.encode("utf-8", "surrogateescape"))
-    with suppress(BrokenPipeError):
-        input_.close()
-    if stop.is_set():
-        raise Cancelled()
-    if timeout is not None:
-        # wait() with a timeout looks only every 50 ms; the end of the output is noticed at once.
-        end = time.monotonic() + timeout
-        readers[1].join(timeout)
-        timeout = max(0.0, end - time.monotonic())
-    status = program.wait(timeout)
-    if stop.is_set():
-        raise Cancelled()
+    try:
+        with suppress(BrokenPipeError):
+            input_.write(stdin.encode("utf-8", "surrogateescape"))
+        with suppress(BrokenPipeError):
+            input_.close()
+        if stop.is_set():
+            raise Cancelled()
+        if timeout is not None:
+            # wait() with a timeout looks only every 50 ms; the end of the output is noticed at once.
+            end = time.monotonic() + timeout
+            readers[1].join(timeout)
+            timeout = max(0.0, end - time.monotonic())
+        status = program.wait(timeout)
+        if stop.is_set():
+            raise Cancelled()
+    except BaseException:
+        # What it said until then is heard all the same.
+        child.end()
+        for reader in readers:
+            reader.join(_LAST_WORDS_SECONDS)
+        raise
     for reader in readers:
         reader.join(_GRACE_SECONDS)
     if raised:

@@ -245,7 +245,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 images:
-  description: An entry for each image, in the order of the document; also when some of them failed.
+  description:
+    - An entry for each image, in the order of the document; also when some of them failed, and with what was
+      known by then when the time limit ended the build.
   returned: always, unless nothing could be planned
   type: list
   elements: dict
@@ -272,7 +274,7 @@ images:
         - Digest of the index, or of the manifest of an image for one platform; empty if it was not pushed.
       type: str
     platforms:
-      description: Each C(platform) with the C(digest) of its manifest.
+      description: Each C(platform) with the C(digest) of its manifest, which is empty if it is not known.
       type: list
       elements: dict
     bases:
@@ -283,7 +285,9 @@ images:
       type: list
       elements: dict
     state:
-      description: V(success), V(unchanged), V(failed), V(cancelled), or V(pending) in check mode.
+      description:
+        - V(success), V(unchanged), V(failed), V(cancelled), or V(pending) in check mode.
+        - V(cancelled) is an image that was not pushed, since another one failed or the build was ended.
       type: str
     reason:
       description: Why the image was built, or why it was not.

@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_images
-from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines, Listener
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
     InFolder,
     InWorkspace,
@@ -76,13 +76,18 @@ class Site:
         plan_only: bool = False,
         options: Optional[dict[str, Any]] = None,
         report: Optional[Callable[[str], None]] = None,
+        listener: Optional[Listener] = None,
     ) -> Report:
-        """Build ``images``, whose names are taken to lie in this site's folder."""
+        """Build ``images``, whose names are taken to lie in this site's folder.
+
+        ``listener`` takes the place of ``report``, which gets lines alone.
+        """
         wanted = [{**image, "image": self.repository(image["image"])} for image in images]
         raw = {"images": wanted, "registry": {"url": self.engine.registry}}
         target, checked, _ = accept_images(raw, options)
         place = InWorkspace(workspace) if workspace else InFolder(str(context or self.context))
-        return build_images(target, checked, place, Lines(report or self.told.append), plan_only=plan_only)
+        told = listener or Lines(report or self.told.append)
+        return build_images(target, checked, place, told, plan_only=plan_only)
 
     def build_ok(self, *images: dict[str, Any]) -> list[dict[str, Any]]:
         """Build ``images``; gives their entries in the result."""

@@ -12,16 +12,17 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.input_hash import INPUT_HASH
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_source
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled, RegistryError
-from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Lines
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Event, Lines, Listener
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
     remove_source,
@@ -40,6 +41,7 @@ from tests.support.faulty_proxy import (
     lack_blobs,
     lose,
     lose_platform,
+    move_on,
     reset,
     swallow,
 )
@@ -72,8 +74,8 @@ class FaultySite(Site):
         """Whether the registry has anything of the image."""
         return self.repository(image) in self.proxy.behind.repositories()
 
-    def build_both(self, **options: Any) -> Report:
-        return self.build(GOOD, BAD, options=options)
+    def build_both(self, listener: Optional[Listener] = None, **options: Any) -> Report:
+        return self.build(GOOD, BAD, options=options, listener=listener)
 
     def assert_complete(self, image: str) -> None:
         """Assert that the image stands in the registry, with each platform's manifest."""
@@ -220,9 +222,11 @@ def test_a_registry_that_never_answers_is_left_at_the_time_limit(site: FaultySit
         hang(exchange)
 
     site.proxy.fault(requests, hang_until_the_limit)
-    with pytest.raises(Cancelled) as caught, cancellable():
-        site.build_both(timeout=300)
-    assert caught.value.code == "timeout"
+    with cancellable():
+        made = site.build_both(timeout=300)
+    assert made.error is not None
+    assert made.error.code == "timeout"
+    assert states(made) == ["unchanged", "cancelled"]
     deadline = time.monotonic() + 20
     while not site.proxy.abandoned:
         assert time.monotonic() < deadline, "the engine still waits for the registry"
@@ -234,6 +238,55 @@ def test_a_registry_that_never_answers_is_left_at_the_time_limit(site: FaultySit
 def test_a_manifest_that_is_lost_after_the_push_is_noticed(site: FaultySite, befall: Befall) -> None:
     site.proxy.fault(PUT_TAG, befall)
     site.assert_only_bad_failed(site.build_both(), "push_lost", retryable=True)
+    site.assert_next_run_builds_bad_alone()
+
+
+def test_a_tag_that_another_push_moves_on_at_once_is_told_of_and_costs_nothing(site: FaultySite) -> None:
+    site.proxy.fault(PUT_TAG, move_on, times=1)
+    made = site.build_both()
+    assert states(made) == ["success", "success"], made.error
+    entry = made.to_dict()["images"][1]
+    theirs = site.held("bad").digest
+    assert entry["digest"] != theirs
+    ours = replace(site.held("bad"), tag=entry["digest"])
+    assert ours.annotations[INPUT_HASH] == entry["input_hash"]
+    assert {platform["platform"]: platform["digest"] for platform in entry["platforms"]} == ours.platforms()
+    told = f"warning: {site.reference('bad')}:latest was moved on to {theirs} after this push"
+    assert site.told.count(told) == 1
+
+
+class Watching(Lines):
+    """Does something once an image has been pushed, while the others are not."""
+
+    def __init__(self, image: str, act: Callable[[], object]) -> None:
+        super().__init__(lambda line: None)
+        self._image, self._act = image, act
+
+    def event(self, event: Event) -> None:
+        if (event.image, event.state, event.text) == (self._image, "done", "exporting to image"):
+            self._act()
+
+
+@pytest.mark.parametrize("end", ["time limit", "SIGTERM"])
+def test_what_was_pushed_before_the_end_of_an_interrupted_build_is_reported(
+    site: FaultySite, end: str
+) -> None:
+    site.proxy.fault(PUT_TAG, hang)
+
+    def act() -> None:
+        if end == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+    with cancellable():
+        made = site.build_both(listener=Watching(f"{site.reference('good')}:latest", act), timeout=300)
+    assert isinstance(made.error, Cancelled)
+    assert made.error.code == ("cancelled" if end == "SIGTERM" else "timeout")
+    assert states(made) == ["success", "cancelled"]
+    good, bad = made.to_dict()["images"]
+    assert good["digest"] == site.held("good").digest
+    assert (good["changed"], bad["changed"], bad["digest"], bad["error"]) == (True, False, "", None)
     site.assert_next_run_builds_bad_alone()
 
 

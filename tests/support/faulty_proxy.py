@@ -153,6 +153,16 @@ def lose(exchange: Exchange) -> None:
     exchange.reply(status, headers, body)
 
 
+def move_on(exchange: Exchange) -> None:
+    """Store an index, and under its tag another one, with one image less, before it says so."""
+    body = exchange.read_body()
+    status, headers, answer = exchange.ask(body)
+    index = json.loads(body)
+    theirs = json.dumps({**index, "manifests": index["manifests"][1:]}).encode()
+    assert exchange.ask(theirs)[0] == 201
+    exchange.reply(status, headers, answer)
+
+
 def lose_platform(exchange: Exchange) -> None:
     """Store an index, say so, and lose the first manifest that it lists."""
     index = exchange.read_body()

@@ -7,23 +7,22 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
-from functools import cached_property
-from typing import Any, Optional, Union
+from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Optional
 
 from ..docker_config import docker_config_folder
 from ..document.options import Options
+from ..document.target import Image
 from ..engine import buildx
 from ..engine.find import is_engines_own, rewrites_timestamps
-from ..errors import BuildError, RegistryError
+from ..errors import BuildError
 from ..listener import HidingListener, Listener
 from ..oci.manifest import Manifest
-from ..parallel import in_parallel
+from ..oci.reference import Reference
 from ..process import run
-from ..registry import read
 from ..registry.client import Registry
-from ..registry.confirm import confirm
+from ..registry.confirm import confirm, named_now
 from ..registry.credentials import docker_config
 from ..registry.push import check_push
 from ..secret import Secret, redact
@@ -32,12 +31,12 @@ from .annotations import describe
 from .bake_file import HOST_NETWORK, Target, attestations, bake_file, secret_environment, secrets
 from .buildkit_errors import build_failure
 from .buildkit_progress import Outcome, Reader
-from .carry_out import Baked, Step
+from .carry_out import Step
 from .input_hash import INPUT_HASH
 from .made_from import MADE_FROM, MadeFrom
 from .plan import Plan
 from .planned import Head
-from .unchanged import built_otherwise
+from .unchanged import made_otherwise
 
 
 class BuildxBaker:
@@ -67,7 +66,9 @@ class BuildxBaker:
         self._directory = tempfile.TemporaryDirectory(dir=folder)
         self._folder = self._directory.name
         self._dockerfiles: dict[str, str] = {}
-        self._before: dict[str, Optional[str]] = {}
+        self._looked: set[str] = set()
+        self._before: dict[Reference, Optional[str]] = {}
+        self._pushed: dict[str, str] = {}
 
     def __enter__(self) -> BuildxBaker:
         return self
@@ -79,59 +80,63 @@ class BuildxBaker:
         """Raise ``RegistryError`` where the registry would not take ``image``."""
         check_push(self._registry, image.image.references[0])
 
-    def bake(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> Baked:
+    def bake(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> dict[str, float]:
         """Do ``step`` for all ``images`` in one run of buildx. Raises ``BuildError``."""
         targets = [self._target(f"image-{number}", image, step) for number, image in enumerate(images)]
         names = {target.key: target.image.name for target in targets}
         hidden = [*secrets(targets), *self._access.secrets]
         if step is not Step.BUILD:
-            unknown = [image for image in images if image.name not in self._before]
-            for image, before in zip(unknown, in_parallel(self._digest, unknown)):
-                self._before[image.name] = before
+            self._look_before(images)
         reader = Reader(names, HidingListener(self._listener, hidden))
         metadata = os.path.join(self._folder, f"{name}.metadata.json")
         file = self._write_json(f"{name}.json", bake_file(self._source.context, targets))
         allow = [HOST_NETWORK] if any(target.image.network == "host" for target in targets) else []
-        result = run(
-            self._argv(file, metadata, cache, allow),
-            env={**self._environment, **secret_environment(targets)},
-            cwd=self._folder,
-            on_stderr_line=reader.feed,
-        )
+        try:
+            result = run(
+                self._argv(file, metadata, cache, allow),
+                env={**self._environment, **secret_environment(targets)},
+                cwd=self._folder,
+                on_stderr_line=reader.feed,
+            )
+        finally:
+            for target in targets:
+                self._note(target.image, reader.pushed(target.key))
         outcome = reader.outcome(result.status)
         if result.status:
             raise self._explained(outcome, names, hidden)
-        seconds = {target.image.name: outcome.seconds(target.key) for target in targets}
-        if step is Step.BUILD:
-            return Baked(seconds)
-        with open(metadata, encoding="utf-8") as content:
-            # Beside the targets it may hold what else buildx has to tell, such as ``buildx.build.warnings``.
-            told = json.load(content)
-        digests = {name: told.get(key, {}).get("containerimage.digest", "") for key, name in names.items()}
-        held = in_parallel(lambda image: self._held(image, digests[image.name]), images)
-        return Baked(seconds, {image.name: found for image, found in zip(images, held)})
+        if step is not Step.BUILD:
+            with open(metadata, encoding="utf-8") as content:
+                # Beside the targets it may hold what else buildx has to tell, such as its warnings.
+                told = json.load(content)
+            for key, name in names.items():
+                self._pushed[name] = told.get(key, {}).get("containerimage.digest", "")
+        return {target.image.name: outcome.seconds(target.key) for target in targets}
 
-    def pushed(self, image: Head) -> Optional[Manifest]:
-        """What an ended bake pushed of ``image`` all the same, if that is all of it."""
-        digest = self._digest(image)
-        if digest is None or digest == self._before[image.name]:
-            return None
-        held = self._held(image, digest)
-        # Somebody else may have pushed this tag in the meantime.
-        return None if isinstance(held, RegistryError) or built_otherwise(image, held) else held
+    def pushed(self, image: Head) -> Optional[str]:
+        """The digest that BuildKit has pushed under all names of ``image``, also in an ended bake."""
+        return self._pushed.get(image.name)
 
-    def _digest(self, image: Head) -> Optional[str]:
-        """What the image's leading tag names now; ``None`` also where the registry does not say."""
-        with suppress(RegistryError):
-            return read.digest(self._registry, image.image.references[0], mirrors=False)
-        return None
+    def confirm(self, image: Head) -> Manifest:
+        """What the registry holds of ``image`` that was pushed. Raises ``RegistryError``."""
+        references, digest = image.image.references, self._pushed[image.name]
+        found = confirm(self._registry, references, digest, self._before, partial(made_otherwise, image))
+        for line in found.warnings:
+            self._listener.line(line)
+        return found.manifest
 
-    def _held(self, image: Head, digest: str) -> Union[Manifest, RegistryError]:
-        """What the registry holds of the image that was pushed as ``digest``, or why that is not known."""
-        try:
-            return confirm(self._registry, image.image.references, digest, image.platforms)
-        except RegistryError as error:
-            return error
+    def _look_before(self, images: Sequence[Head]) -> None:
+        """Find out what the names of ``images`` name before the first push."""
+        unknown = [image for image in images if image.name not in self._looked]
+        self._looked.update(image.name for image in unknown)
+        references = [reference for image in unknown for reference in image.image.references]
+        self._before.update(named_now(self._registry, references))
+
+    def _note(self, image: Image, told: Mapping[str, str]) -> None:
+        """Remember what BuildKit has told of pushing ``image``, once that is all of it."""
+        pushed = {Reference.parse(reference): digest for reference, digest in told.items()}
+        digests = {pushed.get(reference, "") for reference in image.references}
+        if len(digests) == 1 and "" not in digests:
+            self._pushed[image.name] = digests.pop()
 
     def _argv(self, file: str, metadata: str, cache: bool, allow: Sequence[str]) -> list[str]:
         builder = self._engine.builder

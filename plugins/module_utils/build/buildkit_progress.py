@@ -24,12 +24,17 @@ _LOG_LINES = 15
 # BuildKit's own form: the builder's platform, and after an arrow the image's where that is another.
 _PLATFORM = re.compile(r"(?P<os>[a-z]\w*)/(?P<rest>[\w/]+)(?:->(?P<to>[\w/]+))?(?: |\Z)")
 _STEP = re.compile(r"\[(?P<place>[^\]]*)\]\s*(?P<text>.*)", re.DOTALL)
+# One for each tag. It is told as completed when it has failed as well: the step tells that.
+_PUSHING = re.compile(r"pushing manifest for (?P<reference>\S+)@(?P<digest>sha256:[0-9a-f]{64})\Z")
 _LOCATION = re.compile(r"^(?P<file>\S+):(?P<line>\d+)$", re.MULTILINE)
 
 
 @dataclass
 class Step:
-    """One vertex of BuildKit's graph. ``target`` is the bake target, where the build has several."""
+    """One vertex of BuildKit's graph. ``target`` is the bake target, where the build has several.
+
+    ``pushing`` are the digests that it pushes, or has pushed, by reference.
+    """
 
     name: str
     target: str = ""
@@ -39,6 +44,7 @@ class Step:
     error: str = ""
     log: deque[str] = field(default_factory=lambda: deque(maxlen=_LOG_LINES))
     in_line: bool = False
+    pushing: dict[str, str] = field(default_factory=dict)
 
     @property
     def cancelled(self) -> bool:
@@ -115,6 +121,14 @@ class Reader:
         elif line.strip():
             self._text.append(line)
 
+    def pushed(self, target: str) -> dict[str, str]:
+        """The digests that were pushed of ``target`` so far, by reference (``registry/repository:tag``)."""
+        found: dict[str, str] = {}
+        for step in list(self._steps.values()):
+            if step.target == target and step.completed and not step.error:
+                found.update(step.pushing)
+        return found
+
     def outcome(self, status: int) -> Outcome:
         """The end of the build, whose exit status was ``status``."""
         text = [*self._text, *self._object]  # an object that never ended is none
@@ -128,6 +142,11 @@ class Reader:
             return
         for vertex in event.get("vertexes") or ():
             self._vertex(vertex)
+        for status in event.get("statuses") or ():
+            step = self._steps.get(status.get("vertex", ""))
+            pushing = _PUSHING.match(status.get("id", ""))
+            if step is not None and pushing is not None:
+                step.pushing[pushing["reference"]] = pushing["digest"]
         for log in event.get("logs") or ():
             step = self._steps.get(log.get("vertex", ""))
             if step is not None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import Callable, Optional, Protocol, Union
@@ -26,8 +25,8 @@ from ..oci.manifest import Manifest
 from ..parallel import in_parallel
 from ..process import pause, side_by_side
 from ..retry import Patience, patiently
-from .planned import Head, PlannedImage, State
-from .result import ImageResult
+from .planned import Head, State
+from .result import ImageResult, Results
 
 _FIRST_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 20.0
@@ -45,76 +44,84 @@ class Step(Enum):
     BUILD_AND_PUSH = "build_and_push"
 
 
-@dataclass(frozen=True)
-class Baked:
-    """What one bake did to its images, by name.
-
-    ``seconds`` is how long each took, from the start of the bake. Where it pushed, ``pushed`` is what the
-    registry holds of each, or why it is not known to hold what was pushed.
-    """
-
-    seconds: Mapping[str, float]
-    pushed: Mapping[str, Union[Manifest, RegistryError]] = field(default_factory=dict)
-
-
 class Baker(Protocol):
     """Builds and pushes images, from several threads at once."""
 
     def check_push(self, image: Head) -> None:
         """Raise ``RegistryError`` where the registry would not take ``image``."""
 
-    def bake(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> Baked:
+    def bake(
+        self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True
+    ) -> Mapping[str, float]:
         """Do ``step`` for all ``images``. No other bake at the same time has this ``name``.
 
-        Without ``cache`` nothing is taken from the build cache. Raises ``BuildError``, whose ``image``
-        is the name of the one that is to blame where it is known.
+        Without ``cache`` nothing is taken from the build cache. Gives the seconds that each took from the
+        start of the bake, by name. Raises ``BuildError``, whose ``image`` is the name of the one that is to
+        blame where it is known.
         """
 
-    def pushed(self, image: Head) -> Optional[Manifest]:
-        """What an ended bake pushed of ``image`` all the same, if that is all of it."""
+    def pushed(self, image: Head) -> Optional[str]:
+        """The digest that was pushed under all names of ``image``, if it was, also by an ended bake.
+
+        The registry is not asked.
+        """
+
+    def confirm(self, image: Head) -> Manifest:
+        """What the registry holds of ``image`` that was pushed; tags that were moved on are told of.
+
+        Raises ``RegistryError`` where it is not known to hold what was pushed.
+        """
 
 
 def carry_out(
-    images: Sequence[PlannedImage],
+    results: Results,
     options: Options,
     baker: Optional[Baker],
     listener: Listener,
     *,
     wait: Callable[[float], object] = pause,
     clock: Callable[[], float] = time.monotonic,
-) -> list[ImageResult]:
-    """Build and push the pending ones of ``images``; the results are in the same order.
+) -> None:
+    """Build and push those images of ``results`` whose plan says so.
 
-    ``baker`` is needed where something is pending. ``listener`` is told of each image and each step. An
-    image's failure is in its result; what stops all of them is raised (``BuilderError``). ``wait`` and
-    ``clock`` are those of the pauses before something is tried again, in seconds.
+    ``results`` has what is known of each at any time, whatever ends the work: of an image that was pushed and
+    was not asked for yet, the digest alone. ``baker`` is needed where something is pending. ``listener`` is
+    told of each image and each step. An image's failure is in its result; what stops all of them is raised
+    (``BuilderError``). ``wait`` and ``clock`` are those of the pauses before something is tried again, in
+    seconds.
     """
-    for image in images:
-        for platform in image.head.platforms:
-            listener.event(Event(image.head.name, str(platform), image.head.state, image.head.reason))
-    planned = [ImageResult.planned(image) for image in images]
-    ended = [result for result in planned if result.state != "pending"]
-    pending = [result.head for result in planned if result.state == "pending"]
-    if options.on_failure != "continue" and any(result.error for result in ended):
-        ended += _cancelled(pending)
+    heads = [result.head for result in results.all]
+    for head in heads:
+        for platform in head.platforms:
+            listener.event(Event(head.name, str(platform), head.state, head.reason))
+    pending = [head for head in heads if head.state == "pending"]
+    if options.on_failure != "continue" and results.any_failed:
         pending = []
-    for result in ended:
-        listener.line(f"{result.head.name} {'is unchanged' if result.state == 'unchanged' else result.state}")
-    done = {result.head.name: result for result in ended}
+    names = {head.name for head in pending}
+    for result in results.all:
+        if result.head.name not in names:
+            state = "is unchanged" if result.state == "unchanged" else result.state
+            listener.line(f"{result.head.name} {state}")
     if not pending:
-        return [done[image.head.name] for image in images]
+        return
     assert baker is not None
     refused = _refused(pending, options, baker)
     for result in refused:
+        results.add(result)
         listener.line(f"{result.head.name} {result.state}")
         listener.event(Event(result.head.name, "", result.state))
-    done.update({result.head.name: result for result in refused})
+    done = {result.head.name for result in refused}
     pending = [head for head in pending if head.name not in done]
     for head in pending:
         listener.event(Event("", "", "started", line=f"building {head.name}: {head.reason}"))
-    building = _Building(options, baker, listener, wait, clock)
-    done.update({result.head.name: result for result in building.build(pending)})
-    return [done[image.head.name] for image in images]
+    try:
+        _Building(options, baker, listener, results, wait, clock).build(pending)
+    except BaseException:
+        for result in results.unfinished:
+            digest = baker.pushed(result.head)
+            if digest:
+                results.add(ImageResult.pushed(result.head, digest))
+        raise
 
 
 def _refused(images: Sequence[Head], options: Options, baker: Baker) -> list[ImageResult]:
@@ -162,17 +169,19 @@ class _Building:
         options: Options,
         baker: Baker,
         listener: Listener,
+        results: Results,
         wait: Callable[[float], object],
         clock: Callable[[], float],
     ) -> None:
         self._options = options
         self._baker = baker
         self._listener = listener
+        self._results = results
         self._wait = wait
         self._clock = clock
         self._seconds: dict[str, float] = {}
 
-    def build(self, images: Sequence[Head]) -> list[ImageResult]:
+    def build(self, images: Sequence[Head]) -> None:
         """Build and push ``images``, a portion after the other."""
         portions = [images[n : n + _MOST_TOGETHER] for n in range(0, len(images), _MOST_TOGETHER)]
         step = Step.BUILD_AND_PUSH
@@ -182,54 +191,60 @@ class _Building:
                     self._bake("built", portion, Step.BUILD, self._patience())
                 except BuildError as error:
                     self._listener.line("nothing is pushed, since not all images could be built")
-                    return [self._unpushed(image, error) for image in images]
+                    self._blame([image for image in images if error.image in (None, image.name)], error)
+                    return
             self._listener.line("all images are built; pushing them")
             step = Step.PUSH
-        results: list[ImageResult] = []
         for portion in portions:
-            if self._options.on_failure != "continue" and any(result.error for result in results):
-                results += _cancelled(portion)
-            else:
-                results += self._together(portion, step)
-        return results
+            if self._options.on_failure == "continue" or not self._results.any_failed:
+                self._together(portion, step)
 
-    def _together(self, images: Sequence[Head], step: Step) -> list[ImageResult]:
+    def _together(self, images: Sequence[Head], step: Step) -> None:
         """One bake of ``images``, and what follows where it fails."""
         patience = self._patience()
         try:
-            baked = self._bake("all", images, step, patience)
+            self._bake("all", images, step, patience)
         except BuildError as error:
-            return self._apart(images, error, patience)
-        return [self._pushed(image, baked) for image in images]
-
-    def _apart(self, images: Sequence[Head], error: BuildError, patience: Patience) -> list[ImageResult]:
-        """What becomes of each of ``images``, of which ``error`` ended the bake."""
-        if len(images) == 1:
-            return [self._failed(images[0], error)]
-        again = [image for image in images if image.name != error.image]
-        if self._options.on_failure != "continue" or error.code in ("engine_lost", "builder_unreachable"):
-            results = [self._stopped(image, None if error.image else error) for image in again]
+            self._apart(images, error, patience)
         else:
+            self._confirm(images)
+
+    def _apart(self, images: Sequence[Head], error: BuildError, patience: Patience) -> None:
+        """Do for ``images``, of which ``error`` ended the bake, what is left to do."""
+        if len(images) == 1:
+            self._blame(images, error)
+            return
+        self._blame([image for image in images if image.name == error.image], error)
+        others = [image for image in images if image.name != error.image]
+        # Some may have been pushed before that.
+        done = [image for image in others if self._baker.pushed(image)]
+        left = [image for image in others if image not in done]
+        if self._options.on_failure != "continue" or error.code in ("engine_lost", "builder_unreachable"):
+            self._confirm(done)
+            self._blame(left if error.image is None else (), error)
+        elif left:
             self._listener.line(
                 f"failed: {error.sentence()}"
                 if error.image
                 else "the build failed; building each image by itself"
             )
             # What has been waited for already is not waited for once more.
-            left = patience if error.code in _TEMPORARY else None
-            results = side_by_side(
-                [partial(self._single, number, image, left) for number, image in enumerate(again)]
+            again = patience if error.code in _TEMPORARY else None
+            built = side_by_side(
+                [partial(self._single, number, image, again) for number, image in enumerate(left)]
             )
-        done = {result.head.name: result for result in results}
-        return [done.get(image.name) or self._failed(image, error) for image in images]
+            self._confirm([*done, *(image for image, whether in zip(left, built) if whether)])
+        else:
+            self._confirm(done)
 
-    def _single(self, number: int, image: Head, patience: Optional[Patience]) -> ImageResult:
+    def _single(self, number: int, image: Head, patience: Optional[Patience]) -> bool:
+        """Whether ``image`` could be built and pushed by itself."""
         try:
-            name = f"single-{number}"
-            baked = self._bake(name, [image], Step.BUILD_AND_PUSH, patience or self._patience())
+            self._bake(f"single-{number}", [image], Step.BUILD_AND_PUSH, patience or self._patience())
         except BuildError as error:
-            return self._failed(image, error)
-        return self._pushed(image, baked)
+            self._blame([image], error)
+            return False
+        return True
 
     def _patience(self) -> Patience:
         return Patience(
@@ -239,22 +254,22 @@ class _Building:
             clock=self._clock,
         )
 
-    def _bake(self, name: str, images: Sequence[Head], step: Step, patience: Patience) -> Baked:
+    def _bake(self, name: str, images: Sequence[Head], step: Step, patience: Patience) -> None:
         """Bake again with growing pauses while the registry fails in a way that passes.
 
         A step that BuildKit has lost stays lost in its cache, so then it is asked once without it.
         """
 
-        def bake() -> Baked:
+        def bake() -> None:
             try:
-                return self._once(name, images, step)
+                self._once(name, images, step)
             except BuildError as error:
                 if error.code != "step_lost":
                     raise
                 self._listener.line(f"trying again without the cache: {error.sentence()}")
-            return self._once(name, images, step, cache=False)
+                self._once(name, images, step, cache=False)
 
-        return patiently(
+        patiently(
             bake,
             BuildError,
             lambda error: patience.pause() if error.code in _TEMPORARY else None,
@@ -264,44 +279,41 @@ class _Building:
             wait=self._wait,
         )
 
-    def _once(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> Baked:
+    def _once(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> None:
         try:
-            baked = self._baker.bake(name, images, step, cache=cache)
+            seconds = self._baker.bake(name, images, step, cache=cache)
         except BuildError as error:
             for image in images:
                 self._ended(image, "failed" if image.name == error.image else "cancelled")
             raise
         for image in images:
-            self._seconds[image.name] = self._seconds.get(image.name, 0.0) + baked.seconds[image.name]
-        return baked
+            self._seconds[image.name] = self._seconds.get(image.name, 0.0) + seconds[image.name]
 
-    def _pushed(self, image: Head, baked: Baked) -> ImageResult:
-        """The image as it stands in the registry, which may not hold what was pushed."""
-        held = baked.pushed[image.name]
-        if isinstance(held, RegistryError):
-            held.image = image.name
-            return self._failed(image, held)
-        self._listener.line(f"{image.name} pushed as {held.digest}")
-        self._ended(image, "success")
-        return ImageResult(image, "success", held, self._seconds[image.name])
+    def _confirm(self, images: Sequence[Head]) -> None:
+        """Find out what the registry holds of ``images``, which may not be what was pushed."""
 
-    def _unpushed(self, image: Head, error: BuilderError) -> ImageResult:
-        """An image of which nothing was pushed since ``error`` ended the build of all."""
-        if error.image in (None, image.name):
-            return self._failed(image, error)
-        return ImageResult(image, "cancelled")
+        def ask(image: Head) -> Union[Manifest, RegistryError]:
+            try:
+                return self._baker.confirm(image)
+            except RegistryError as error:
+                error.image = image.name
+                return error
 
-    def _stopped(self, image: Head, error: Optional[BuilderError]) -> ImageResult:
-        """An image when another one's failure ended the build: it may have been pushed before that."""
-        manifest = self._baker.pushed(image)
-        if manifest is not None:
-            return ImageResult(image, "success", manifest)
-        return self._failed(image, error) if error else ImageResult(image, "cancelled")
+        for image, found in zip(images, in_parallel(ask, images)):
+            if isinstance(found, RegistryError):
+                self._blame([image], found)
+                continue
+            seconds = self._seconds.get(image.name, 0.0)
+            self._results.add(ImageResult(image, "success", found, seconds))
+            self._listener.line(f"{image.name} pushed as {found.digest}")
+            self._ended(image, "success")
 
-    def _failed(self, image: Head, error: BuilderError) -> ImageResult:
-        self._listener.line(f"{image.name} failed")
-        self._ended(image, "failed")
-        return ImageResult(image, "failed", error=error)
+    def _blame(self, images: Sequence[Head], error: BuilderError) -> None:
+        """Let ``error`` be the failure of each of ``images``."""
+        for image in images:
+            self._results.add(ImageResult(image, "failed", error=error))
+            self._listener.line(f"{image.name} failed")
+            self._ended(image, "failed")
 
     def _ended(self, image: Head, state: State) -> None:
         self._listener.event(Event(image.name, "", state))

@@ -32,6 +32,11 @@ class ImageResult:
         error = image.error if isinstance(image, Unplannable) else None
         return cls(image.head, image.head.state, image.head.manifest, error=error)
 
+    @classmethod
+    def pushed(cls, head: Head, digest: str) -> ImageResult:
+        """The result of an image that was pushed as ``digest``, of which the registry was not asked yet."""
+        return cls(head, "success", Manifest(head.image.references[0], digest, "", {}, {}))
+
     def to_dict(self, revision: str) -> dict[str, Any]:
         """The image's entry in results; ``revision`` is that of the source as it is now."""
         leading = self.head.image.references[0]
@@ -60,16 +65,59 @@ class ImageResult:
         }
 
 
+class Results:
+    """What is known of each image of a request, whatever ends the work; it may be added to from any thread.
+
+    ``revision`` is that of the source.
+    """
+
+    def __init__(self) -> None:
+        self.revision = ""
+        self._by_name: dict[str, ImageResult] = {}
+
+    def begin(self, images: Sequence[WithHead]) -> None:
+        """Begin anew with ``images``, in this order: what is pending counts as cancelled for now."""
+        self._by_name = {}
+        for image in images:
+            result = ImageResult.planned(image)
+            self.add(ImageResult(image.head, "cancelled") if result.state == "pending" else result)
+
+    def add(self, result: ImageResult) -> None:
+        """Put ``result`` in the place of what was known of its image."""
+        self._by_name[result.head.name] = result
+
+    @property
+    def all(self) -> tuple[ImageResult, ...]:
+        """What is known of each, in their order."""
+        return tuple(self._by_name.values())
+
+    @property
+    def unfinished(self) -> list[ImageResult]:
+        """Those whose images have come to no end of their own."""
+        return [result for result in self.all if result.state == "cancelled"]
+
+    @property
+    def any_failed(self) -> bool:
+        """Whether an image has failed."""
+        return any(result.error for result in self.all)
+
+
 @dataclass(frozen=True)
 class Report:
-    """The results of a request in the document's order, and the error if any image failed."""
+    """The results of a request in the document's order, and the error if any image failed.
+
+    ``stopped`` is what ended the work before all images had come to an end of their own.
+    """
 
     results: tuple[ImageResult, ...]
     revision: str
+    stopped: Optional[BuilderError] = None
 
     @property
     def error(self) -> Optional[BuilderError]:
-        """The failed images' error, or all of theirs in one."""
+        """What ended the work, or the failed images' error, or all of theirs in one."""
+        if self.stopped is not None:
+            return self.stopped
         errors = [result.error for result in self.results if result.error]
         return failed_together(errors) if errors else None
 

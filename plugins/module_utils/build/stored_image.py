@@ -6,22 +6,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Callable, Optional, Union
+from typing import Union
 
 from ..document.options import Options
 from ..document.target import Image
 from ..errors import BuilderError, Cancelled, Place, RegistryError, SourceError
 from ..listener import Listener
 from ..oci.layout import StoredImage, read_image
-from ..oci.manifest import Manifest
 from ..oci.reference import Reference
 from ..parallel import in_parallel
 from ..registry.client import Registry
-from ..registry.confirm import confirm
+from ..registry.confirm import confirm, named_now
 from ..registry.push import check_push, push_blob, push_manifest
 from ..sources.workspace import Workspace
 from .planned import Head, Unplannable
-from .result import ImageResult, refuse_if_none
+from .result import ImageResult, Results, refuse_if_none
 from .unchanged import compare, stored_otherwise
 
 # An image that asks for nothing.
@@ -62,14 +61,17 @@ class ImagePush:
         """What would be pushed."""
         return [ImageResult.planned(image) for image in self._planned()]
 
-    def carry_out(self, listener: Listener) -> list[ImageResult]:
-        """Push what is not in the registry yet; an image's failure is in its result."""
+    def carry_out(self, listener: Listener, results: Results) -> None:
+        """Push what is not in the registry yet; an image's failure is in its result.
+
+        ``results`` has what is known of each image at any time, whatever ends the work.
+        """
         planned = self._planned()
+        results.begin(planned)
         if self._options.on_failure == "atomic":
-            uploads = self._each(planned, self._upload, listener)
-            if any(result.error for result in uploads):
-                return [ImageResult(r.head, "cancelled") if r.state == "success" else r for r in uploads]
-        return self._each(planned, self._push, listener)
+            self._each(planned, listener, results, with_tags=False)
+        if self._options.on_failure != "atomic" or not results.any_failed:
+            self._each(planned, listener, results, with_tags=True)
 
     def _planned(self) -> list[_PlannedImage]:
         planned = in_parallel(self._plan, self._images)
@@ -88,50 +90,30 @@ class ImagePush:
             return Unplannable.of(image, error)
 
     def _each(
-        self,
-        images: Sequence[_PlannedImage],
-        push: Callable[[Head, StoredImage], Optional[Manifest]],
-        listener: Listener,
-    ) -> list[ImageResult]:
-        """``push`` for each image that the registry lacks; after a failure only if the others go on."""
-        results: list[ImageResult] = []
-        failed = any(isinstance(image, Unplannable) for image in images)
+        self, images: Sequence[_PlannedImage], listener: Listener, results: Results, *, with_tags: bool
+    ) -> None:
+        """Push each image that the registry lacks; after a failure only if the others go on."""
         for image in images:
-            result = ImageResult.planned(image)
             if isinstance(image, Unplannable):
                 listener.line(f"{image.head.name} failed")
-            elif result.state == "unchanged":
+            elif image.head.state == "unchanged":
                 listener.line(f"{image.head.name} is unchanged")
-            elif failed and self._options.on_failure != "continue":
-                result = ImageResult(image.head, "cancelled")
-            else:
-                result = self._tried(image.head, image.stored, push, listener)
-                failed = failed or result.error is not None
-            results.append(result)
-        return results
+            elif self._options.on_failure == "continue" or not results.any_failed:
+                listener.line(f"pushing {image.head.name}")
+                begun = time.monotonic()
+                try:
+                    self._upload(image)
+                    if with_tags:
+                        self._tag(image, begun, listener, results)
+                except RegistryError as error:
+                    error.image = image.head.name
+                    listener.line(f"{image.head.name} failed")
+                    seconds = time.monotonic() - begun
+                    results.add(ImageResult(image.head, "failed", error=error, seconds=seconds))
 
-    def _tried(
-        self,
-        head: Head,
-        stored: StoredImage,
-        push: Callable[[Head, StoredImage], Optional[Manifest]],
-        listener: Listener,
-    ) -> ImageResult:
-        listener.line(f"pushing {head.name}")
-        begun = time.monotonic()
-        try:
-            found = push(head, stored)
-        except RegistryError as error:
-            error.image = head.name
-            listener.line(f"{head.name} failed")
-            return ImageResult(head, "failed", error=error, seconds=time.monotonic() - begun)
-        if found is not None:
-            listener.line(f"{head.name} pushed as {found.digest}")
-        return ImageResult(head, "success", found, time.monotonic() - begun)
-
-    def _upload(self, head: Head, stored: StoredImage) -> None:
-        """Everything but the tags."""
-        leading = head.image.references[0]
+    def _upload(self, image: _Planned) -> None:
+        """Push everything but the tags."""
+        leading, stored = image.head.image.references[0], image.stored
         check_push(self._registry, leading)
         for manifest in stored.manifests:
             for digest, path in manifest.blobs.items():
@@ -139,11 +121,19 @@ class ImagePush:
             if manifest.digest != stored.digest:
                 push_manifest(self._registry, leading, manifest.media_type, manifest.body, manifest.digest)
 
-    def _push(self, head: Head, stored: StoredImage) -> Manifest:
-        self._upload(head, stored)
-        for reference in head.image.references:
+    def _tag(self, image: _Planned, begun: float, listener: Listener, results: Results) -> None:
+        """Push the tags of what is uploaded; the push began at ``begun``."""
+        head, stored = image.head, image.stored
+        references = head.image.references
+        before = named_now(self._registry, references)
+        for reference in references:
             push_manifest(self._registry, reference, stored.media_type, stored.body)
-        return confirm(self._registry, head.image.references, stored.digest)
+        results.add(ImageResult.pushed(head, stored.digest))
+        found = confirm(self._registry, references, stored.digest, before)
+        for line in found.warnings:
+            listener.line(line)
+        listener.line(f"{head.name} pushed as {stored.digest}")
+        results.add(ImageResult(head, "success", found.manifest, time.monotonic() - begun))
 
     def _push_blob(self, reference: Reference, digest: str, path: str) -> None:
         """Upload a blob once; other repositories of the target's registry take it from the first."""

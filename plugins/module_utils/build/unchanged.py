@@ -59,12 +59,20 @@ def compare(head: Head, difference: Difference, options: Options, registry: Regi
     return head.judged("unchanged", "the registry holds it already", leading)
 
 
-def built_otherwise(head: Head, manifest: Manifest) -> str:
+def made_otherwise(head: Head, manifest: Manifest) -> str:
     """The difference of what was built, which its input hash tells."""
     if manifest.annotations.get(INPUT_HASH) != head.input_hash:
         return "was built from other inputs"
     if set(manifest.platforms) != set(head.platforms):
         return "has other platforms"
+    return ""
+
+
+def built_otherwise(head: Head, manifest: Manifest) -> str:
+    """The difference of what was built, and of what it tells of that."""
+    different = made_otherwise(head, manifest)
+    if different:
+        return different
     if recall(manifest.annotations, head.bases) is None:
         return "does not say what it was built from"
     return ""

@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Optional, Union
+from functools import cached_property
+from typing import TYPE_CHECKING, Optional, Union
 
 from ..build.access import Access
 from ..build.carry_out import carry_out
 from ..build.lookup import Outside
 from ..build.plan import BuildInput, Plan, make_plan
 from ..build.planned import unplannable
-from ..build.result import ImageResult, Report, refuse_if_none
+from ..build.result import ImageResult, Report, Results, refuse_if_none
 from ..build.turns import Turns
 from ..document.options import Options
 from ..document.secrets import secrets_in
@@ -36,6 +37,9 @@ from ..sources.workspace import Workspace
 from .fetch_source import fetch_again, read_source
 from .guarded_listener import GuardedListener
 from .hidden import hide, hiding
+
+if TYPE_CHECKING:
+    from ..build.stored_image import ImagePush
 
 _PARALLEL_REQUESTS = 8
 
@@ -69,11 +73,38 @@ def build_images(
 
     A workspace is handed on to a later step, unless the build is cancelled: then it is removed, since
     no later step comes. ``listener`` is told what goes on. This process connects to no address but those
-    that ``policy`` allows; BuildKit is not bound by it. Raises ``BuilderError`` where nothing could be built.
+    that ``policy`` allows; BuildKit is not bound by it. What ends a build that had begun is in its report,
+    beside what is known of each image by then. Raises ``BuilderError`` where nothing could be built.
     """
     secrets = secrets_in((target, place.source if isinstance(place, InWorkspace) else None))
     listener = HidingListener(GuardedListener(listener), secrets)
-    with hiding(secrets), ExitStack() as stack:
+    results = Results()
+    stopped: Optional[BuilderError] = None
+    try:
+        with hiding(secrets), _opened(target, options, place, listener, policy, results) as request:
+            if plan_only:
+                request.plan()
+            else:
+                request.build()
+    except BuilderError as error:
+        if plan_only or not results.all:
+            raise
+        stopped = error
+    hide((result.error for result in results.all if result.error), secrets)
+    return Report(results.all, results.revision, stopped)
+
+
+@contextmanager
+def _opened(
+    target: Target,
+    options: Options,
+    place: Union[InWorkspace, InFolder],
+    listener: Listener,
+    policy: Policy,
+    results: Results,
+) -> Iterator[_Request]:
+    """The request, with all that it needs open, for at most its time limit."""
+    with ExitStack() as stack:
         home = stack.enter_context(_home(place))
         tree: Optional[SourceTree] = None
         if isinstance(place, InWorkspace):
@@ -81,20 +112,30 @@ def build_images(
             source = _fetched(tree)
         else:
             source = _local(place)
+        results.revision = source.revision
         stack.enter_context(time_limit(options.limit, tree.seconds if tree else 0.0))
-        ready_made = tree is not None and tree.image
-        engine = _engine(options.builder, needed=not ready_made)
+        engine = _engine(options.builder, needed=not (tree and tree.image))
         access = Access.of(target.registry, target.secrets, policy)
         # In this order, so that an interrupt closes the connections that the pool's threads wait for.
         pool = stack.enter_context(ThreadPoolExecutor(_PARALLEL_REQUESTS))
         registry = stack.enter_context(access.registry(engine, options.retry_for))
         turns = stack.enter_context(Turns())
-        request = _Request(
-            target, options, place, home, listener, policy, access, engine, registry, pool, turns
+        yield _Request(
+            target=target,
+            options=options,
+            place=place,
+            source=source,
+            tree=tree,
+            home=home,
+            listener=listener,
+            policy=policy,
+            access=access,
+            engine=engine,
+            registry=registry,
+            pool=pool,
+            turns=turns,
+            results=results,
         )
-        results = request.push(plan_only) if ready_made else request.build(source, tree, plan_only)
-    hide((result.error for result in results if result.error), secrets)
-    return Report(tuple(results), source.revision)
 
 
 @contextmanager
@@ -116,11 +157,16 @@ def _home(place: Union[InWorkspace, InFolder]) -> Iterator[Workspace]:
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked for, and what is open while it is done."""
+    """What is asked for, and what is open while it is done.
+
+    ``source`` is in ``tree`` if it was fetched. ``results`` has what is known of each image at any time.
+    """
 
     target: Target
     options: Options
     place: Union[InWorkspace, InFolder]
+    source: BuildInput
+    tree: Optional[SourceTree]
     home: Workspace
     listener: Listener
     policy: Policy
@@ -129,46 +175,67 @@ class _Request:
     registry: Registry
     pool: Executor
     turns: Turns
+    results: Results
 
-    def push(self, plan_only: bool) -> list[ImageResult]:
-        """Push the image that an archive holds."""
-        from ..build.stored_image import ImagePush
+    def plan(self) -> None:
+        """Find out what would be done with each image."""
+        if self._archive is not None:
+            planned = self._archive.plan()
+        else:
+            plan = self._plan(self._begin())
+            _remember(plan, self.tree)
+            planned = list(map(ImageResult.planned, plan.images))
+        for result in planned:
+            self.results.add(result)
 
-        push = ImagePush(self.home, self.target.images, self.options, self.registry)
-        if plan_only:
-            return push.plan()
-        self._take_turn()
-        return push.carry_out(self.listener)
-
-    def build(self, source: BuildInput, tree: Optional[SourceTree], plan_only: bool) -> list[ImageResult]:
-        """Build the images of ``source``, which is in ``tree`` if it was fetched."""
-        self.listener.line("resolving base images")
-        if self._is_the_users(source):
-            source = _timed(source)
+    def build(self) -> None:
+        """Build the images and push them, or push the image that an archive holds."""
+        if self._archive is not None:
+            self._take_turn()
+            self._archive.carry_out(self.listener, self.results)
+            return
+        source, tree = self._begin(), self.tree
         plan = self._plan(source)
-        if plan.pending and not plan_only:
-            if self._take_turn():
+        if plan.pending and self._take_turn():
+            plan = self._plan(source)
+        self.results.begin(plan.images)
+        if plan.pending:
+            source, tree = self._kept()
+            if source is not plan.source and plan.holds_for(source):
+                plan = replace(plan, source=source)
+            elif source is not plan.source:
                 plan = self._plan(source)
-            if plan.pending:
-                source, tree = self._kept(source, tree)
-        if source is not plan.source:
-            plan = replace(plan, source=source) if plan.holds_for(source) else self._plan(source)
-        if tree and tree.memory and not source.known:
-            remember(tree.memory, plan.known)
-        if plan_only:
-            return list(map(ImageResult.planned, plan.images))
+                self.results.begin(plan.images)
+        _remember(plan, tree)
         if not plan.pending:
-            return carry_out(plan.images, self.options, None, self.listener)
+            carry_out(self.results, self.options, None, self.listener)
+            return
         # Not before something is built: it brings along a lot.
         from ..build.bake_run import BuildxBaker
 
         folder = self.home.directory("build")
         with BuildxBaker(plan, self.options, self.access, self.registry, folder, self.listener) as baker:
-            return carry_out(plan.images, self.options, baker, self.listener)
+            carry_out(self.results, self.options, baker, self.listener)
 
-    def _is_the_users(self, source: BuildInput) -> bool:
-        """Whether ``source`` is a folder of the user's, used where it is."""
-        return not source.known and not source.context.startswith(os.path.join(self.home.path, ""))
+    @cached_property
+    def _archive(self) -> Optional[ImagePush]:
+        """The push of the image that an archive holds, if it holds one."""
+        if self.tree is None or not self.tree.image:
+            return None
+        from ..build.stored_image import ImagePush
+
+        return ImagePush(self.home, self.target.images, self.options, self.registry)
+
+    def _begin(self) -> BuildInput:
+        """The source that the first plan is made for."""
+        self.listener.line("resolving base images")
+        return _timed(self.source) if self._is_the_users else self.source
+
+    @property
+    def _is_the_users(self) -> bool:
+        """Whether the source is a folder of the user's, used where it is."""
+        inside = os.path.join(self.home.path, "")
+        return not self.source.known and not self.source.context.startswith(inside)
 
     def _take_turn(self) -> bool:
         """Wait for other builds of the same tags; whether a plan from before can be out of date."""
@@ -183,16 +250,21 @@ class _Request:
         refuse_if_none(unplannable(plan.images), len(plan.images))
         return plan
 
-    def _kept(
-        self, source: BuildInput, tree: Optional[SourceTree]
-    ) -> tuple[BuildInput, Optional[SourceTree]]:
-        """The same source where nobody changes it: fetched if it is not yet, a folder copied."""
-        if isinstance(self.place, InWorkspace) and source.known:
-            tree = fetch_again(self.place.source, source.revision, self.home, self.listener, self.policy)
-            source = _fetched(tree)
-        elif self._is_the_users(source):
-            source = _snapshot(source, self.home)
-        return source, tree
+    def _kept(self) -> tuple[BuildInput, Optional[SourceTree]]:
+        """The source where nobody changes it: fetched if it is not yet, a folder copied."""
+        if isinstance(self.place, InWorkspace) and self.source.known:
+            revision = self.source.revision
+            tree = fetch_again(self.place.source, revision, self.home, self.listener, self.policy)
+            return _fetched(tree), tree
+        if self._is_the_users:
+            return _snapshot(self.source, self.home), self.tree
+        return self.source, self.tree
+
+
+def _remember(plan: Plan, tree: Optional[SourceTree]) -> None:
+    """Keep what the next plan of a fetched commit needs, unless that is where it came from."""
+    if tree and tree.memory and not plan.source.known:
+        remember(tree.memory, plan.known)
 
 
 def _engine(builder: Optional[str], *, needed: bool) -> Optional[Engine]:

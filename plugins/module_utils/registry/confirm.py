@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Optional
+from typing import Callable, Optional, Union
 
 from ..errors import RegistryError
 from ..oci.manifest import Manifest
-from ..oci.platform import Platform
 from ..oci.reference import Reference
 from ..parallel import in_parallel
 from . import read
@@ -21,40 +21,80 @@ LOST_HINT = (
 )
 
 
+@dataclass(frozen=True)
+class Confirmed:
+    """What was pushed and stands in the registry.
+
+    ``moved`` are the tags that somebody else gave to another image since then, with that one's digest.
+    """
+
+    manifest: Manifest
+    moved: Mapping[Reference, str] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> list[str]:
+        """A line on each tag that was moved on."""
+        return [
+            f"warning: {reference} was moved on to {digest} after this push"
+            for reference, digest in self.moved.items()
+        ]
+
+
+def named_now(registry: Registry, references: Sequence[Reference]) -> dict[Reference, Optional[str]]:
+    """The digest that each of ``references`` names, ``None`` for nothing; without those not told of."""
+
+    def look_up(reference: Reference) -> Union[str, RegistryError, None]:
+        try:
+            return read.digest(registry, reference, mirrors=False)
+        except RegistryError as error:
+            return error
+
+    named = zip(references, in_parallel(look_up, references))
+    return {reference: held for reference, held in named if not isinstance(held, RegistryError)}
+
+
 def confirm(
     registry: Registry,
     references: Sequence[Reference],
     digest: str,
-    platforms: Optional[Collection[Platform]] = None,
-) -> Manifest:
-    """What the registry holds under ``references``, where it is what was pushed: ``digest``.
+    before: Mapping[Reference, Optional[str]],
+    is_other: Callable[[Manifest], object] = lambda manifest: False,
+) -> Confirmed:
+    """What the registry holds of the image that was pushed as ``digest`` under ``references``.
 
-    ``platforms`` are those that it must have; otherwise the digest alone tells.
+    ``before`` is what these named before the push (see ``named_now``). ``is_other`` tells of a manifest that
+    it is not what was built.
 
-    Raises ``RegistryError`` of the phase ``report``: ``push_lost`` where it is something else or not
-    complete, or why the registry could not be asked.
+    Raises ``RegistryError`` of the phase ``report``: ``push_lost`` where a reference names nothing, or what
+    it did before, and where the image is not there, or not whole; or why the registry could not be asked.
     """
-    leading, *others = references
+    leading = references[0]
     try:
-        named = in_parallel(partial(read.digest, registry, mirrors=False), others)
-        for reference, held in zip(others, named):
-            if held != digest:
-                raise _lost(reference, held, digest)
-        manifest = read.manifest(registry, leading, mirrors=False)
-        if manifest.digest != digest or set(manifest.platforms) != set(platforms or manifest.platforms):
-            raise _lost(leading, manifest.digest, digest)
+        moved: dict[Reference, str] = {}
+        for reference, held in zip(
+            references, in_parallel(partial(read.digest, registry, mirrors=False), references)
+        ):
+            if held == digest:
+                continue
+            if held is None or held == before.get(reference, held):
+                raise lost(reference, held, digest)
+            moved[reference] = held
+        manifest = read.manifest(registry, leading.with_digest(digest), mirrors=False)
+        if is_other(manifest):
+            raise lost(leading, "another image", digest)
         missing = read.missing(registry, manifest)
         if missing:
-            raise _lost(leading, f"an image without {', '.join(missing)}", digest)
+            raise lost(leading, f"an image without {', '.join(missing)}", digest)
     except RegistryError as error:
         if error.code == "manifest_unknown":
-            raise _lost(leading, None, digest) from None
+            raise lost(leading, None, digest) from None
         error.phase = "report"
         raise
-    return manifest
+    return Confirmed(manifest, moved)
 
 
-def _lost(reference: Reference, held: object, digest: str) -> RegistryError:
+def lost(reference: Reference, held: object, digest: str) -> RegistryError:
+    """The error for ``held`` under ``reference`` in the place of the pushed ``digest``."""
     return RegistryError(
         "push_lost",
         f"The registry holds {held or 'nothing'} as {reference} instead of the {digest} that was pushed.",

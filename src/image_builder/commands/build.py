@@ -20,7 +20,7 @@ def build(path: Input, as_json: AsJson = False) -> None:
     from image_builder.documents import read
     from image_builder.playbooks.sample import make_named_sample
     from image_builder.terminal import tables
-    from image_builder.terminal.ending import FAILED, explained, print_error, print_json
+    from image_builder.terminal.ending import explained, print_json, tell
     from image_builder.terminal.live import shown
 
     with explained(as_json=as_json):
@@ -34,5 +34,4 @@ def build(path: Input, as_json: AsJson = False) -> None:
         else:
             tables.show_images(Console(highlight=False), built.to_dict()["images"])
         if error is not None:
-            print_error(str(error))
-            raise typer.Exit(FAILED)
+            raise typer.Exit(tell(error))

@@ -68,12 +68,17 @@ def _ended(error: BuilderError, as_json: bool) -> typer.Exit:
         # It is told below, too.
         with suppress(OutputError):
             print_json({"error": error.to_dict()})
+    return typer.Exit(tell(error))
+
+
+def tell(error: BuilderError) -> int:
+    """Say on standard error what went wrong; gives the exit status."""
     if isinstance(error, ParameterError):
         for fault in error.faults:
             print_error(fault)
-        return typer.Exit(WRONG_INPUT)
+        return WRONG_INPUT
     if isinstance(error, Cancelled) and error.code == "cancelled":
         print_text(Console(stderr=True), Text(printable_lines(f"Interrupted. {error.hint or _NOTHING_LEFT}")))
-        return typer.Exit(CANCELLED)
+        return CANCELLED
     print_error(str(error))
-    return typer.Exit(FAILED)
+    return FAILED

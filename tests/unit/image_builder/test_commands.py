@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.input_hash import INPUT_HASH
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.planned import Head
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import ImageResult, Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Image
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
 
 from image_builder import request
 from tests.support.repositories import repository
@@ -153,3 +158,34 @@ def test_inspect_takes_a_reference_only(command: Command) -> None:
     ended = command("inspect", "NOT/a reference")
     assert ended.status == 2
     assert ended.stderr.startswith("error: reference: ")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(("code", "status"), [("cancelled", 130), ("timeout", 1)])
+def test_a_build_that_was_ended_tells_what_became_of_each_image(
+    command: Command,
+    document: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    as_json: bool,
+    code: str,
+    status: int,
+) -> None:
+    done, left = (Head(Image((Reference.parse(f"127.0.0.1:9/{name}:1"),))) for name in ("done", "left"))
+    digest = f"sha256:{'1' * 64}"
+    results = (ImageResult.pushed(done, digest), ImageResult(left, "cancelled"))
+    report = Report(results, "", Cancelled("It was ended.", code))
+    monkeypatch.setattr(request, "carry_out", lambda document, listener: report)
+    ended = command("build", *(["--json"] if as_json else []), written(tmp_path, document))
+    assert ended.status == status
+    assert ("Interrupted." if code == "cancelled" else "error: It was ended.") in ended.stderr
+    if as_json:
+        told = json.loads(ended.stdout)
+        assert [(image["state"], image["digest"]) for image in told["images"]] == [
+            ("success", digest),
+            ("cancelled", ""),
+        ]
+        assert (told["changed"], told["error"]["code"]) == (True, code)
+    else:
+        assert f"127.0.0.1:9/done@{digest}" in ended.stdout
+        assert "not built" in ended.stdout

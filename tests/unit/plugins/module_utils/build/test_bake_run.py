@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.ta
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.endpoint import Endpoint
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine.find import Engine
-from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuildError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuildError, Cancelled
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import (
     SILENT,
     Event,
@@ -33,6 +34,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.listener im
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.process import cancellable
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import client
 from ansible_collections.sodalite.image_builder.plugins.module_utils.secret import Secret
 
@@ -124,7 +126,8 @@ def test_a_bake_without_the_cache_says_so(tmp_path: Path, cache: bool, option: b
     with baker(tmp_path, f'echo "$@" > {arguments}', SILENT) as (made, images):
         baked = made.bake("all", images, Step.BUILD, cache=cache)
     assert ("--no-cache" in arguments.read_text(encoding="utf-8").split()) is option
-    assert (list(baked.seconds), baked.pushed) == (["localhost:1/a:latest"], {})
+    assert list(baked) == ["localhost:1/a:latest"]
+    assert made.pushed(images[0]) is None
 
 
 def test_what_buildx_tells_beside_its_targets_does_not_count(
@@ -134,5 +137,33 @@ def test_what_buildx_tells_beside_its_targets_does_not_count(
     told = json.dumps({"image-0": {"containerimage.digest": "sha256:1"}, "buildx.build.warnings": [{}]})
     script = f'while [ "$1" != --metadata-file ]; do shift; done; echo \'{told}\' > "$2"'
     with baker(tmp_path, script, SILENT) as (made, images):
-        baked = made.bake("all", images, Step.BUILD_AND_PUSH)
-    assert list(baked.pushed) == ["localhost:1/a:latest"]
+        made.bake("all", images, Step.BUILD_AND_PUSH)
+        assert made.pushed(images[0]) == "sha256:1"
+
+
+@pytest.mark.parametrize("tag", ["latest", "of-another-name"])
+@pytest.mark.parametrize("end", ["exit 1", "sleep 600"], ids=["a failure", "an interrupt"])
+def test_what_was_pushed_under_all_names_before_the_end_of_a_bake_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, tag: str
+) -> None:
+    monkeypatch.setattr(client, "_CONNECT_RETRY_SECONDS", 0)
+    digest = f"sha256:{'1' * 64}"
+    pushing = {"vertex": "sha256:9", "id": f"pushing manifest for localhost:1/a:{tag}@{digest}"}
+    step = {"digest": "sha256:9", "name": "exporting to image", "started": "2026-01-01T00:00:00Z"}
+    done = {**step, "completed": "2026-01-01T00:00:01Z"}
+    events = [{"vertexes": [step]}, {"vertexes": [done], "statuses": [pushing]}]
+    said = "; ".join(f"echo '{json.dumps(event)}' >&2" for event in events)
+
+    class Interrupting(Lines):
+        def event(self, event: Event) -> None:
+            if event.state == "done" and end.startswith("sleep"):
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    ended = Cancelled if end.startswith("sleep") else BuildError
+    with (
+        baker(tmp_path, f"{said}; {end}", Interrupting(print)) as (made, images),
+        cancellable(),
+    ):
+        with pytest.raises(ended):
+            made.bake("all", images, Step.BUILD_AND_PUSH)
+        assert made.pushed(images[0]) == (digest if tag == "latest" else None)

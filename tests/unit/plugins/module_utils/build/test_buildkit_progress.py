@@ -213,3 +213,37 @@ def test_with_one_image_steps_without_a_target_are_that_image_s() -> None:
     one = {"image-0": "team/app:1"}
     seen, _ = watched({"vertexes": [vertex("exporting to image", started=at(1))]}, names=one)
     assert seen == [Event("team/app:1", "", "started", "exporting to image")]
+
+
+EXPORT = "[image-0] exporting to image"
+DIGEST = f"sha256:{'a' * 64}"
+PUSHES = [
+    {"vertexes": [vertex(EXPORT, 7, started=at(1))]},
+    {
+        "statuses": [
+            {"id": f"pushing manifest for registry.example/a:{tag}@{DIGEST}", "vertex": f"sha256:{7:064x}"}
+            for tag in (1, 2)
+        ]
+    },
+]
+
+
+@pytest.mark.parametrize("style", [None, 2])
+@pytest.mark.parametrize(
+    ("end", "pushed"),
+    [
+        ({"completed": at(2)}, {f"registry.example/a:{tag}": DIGEST for tag in (1, 2)}),
+        # BuildKit tells of a manifest as completed when it could not be pushed, too.
+        ({"completed": at(2), "error": "failed to push"}, {}),
+        ({}, {}),
+    ],
+)
+def test_what_was_pushed_is_known_once_its_step_has_ended_well(
+    style: Optional[int], end: dict[str, Any], pushed: dict[str, str]
+) -> None:
+    reader = Reader(NAMES, Lines(print))
+    ended = {"vertexes": [vertex(EXPORT, 7, started=at(1), **end)]}
+    for line in stream([*PUSHES, ended], style):
+        reader.feed(line)
+    assert reader.pushed("image-0") == pushed
+    assert reader.pushed("image-1") == {}

@@ -6,11 +6,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Optional, Union
+from typing import Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.carry_out import (
-    Baked,
     Step,
     carry_out,
 )
@@ -21,7 +20,10 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plann
     Recipe,
     Unplannable,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import ImageResult
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import (
+    ImageResult,
+    Results,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.rewrite import Injection
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.options import Options
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Image
@@ -84,6 +86,7 @@ class Baker:
     plan: Mapping[tuple[str, ...], Sequence[Optional[Exception]]] = field(default_factory=dict)
     refusing: Mapping[str, Exception] = field(default_factory=dict)
     lost: Mapping[str, RegistryError] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
     pushed_anyway: Sequence[str] = ()
     bakes: list[Bake] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
@@ -95,20 +98,25 @@ class Baker:
         if short(image) in self.refusing:
             raise self.refusing[short(image)]
 
-    def bake(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> Baked:
+    def bake(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> dict[str, float]:
         key = tuple(map(short, images))
         self.bakes.append((key, step, cache))
         self.names.append(name)
         error = next(self.failures.setdefault(key, iter(self.plan.get(key, ()))), None)
         if error is not None:
             raise error
-        held: dict[str, Union[Manifest, RegistryError]] = {}
         if step is not Step.BUILD:
-            held = {image.name: self.lost.get(short(image)) or manifest(short(image)) for image in images}
-        return Baked({image.name: 1.5 for image in images}, held)
+            self.done.update(key)
+        return {image.name: 1.5 for image in images}
 
-    def pushed(self, image: Head) -> Optional[Manifest]:
-        return manifest(short(image)) if short(image) in self.pushed_anyway else None
+    def pushed(self, image: Head) -> Optional[str]:
+        done = short(image) in {*self.done, *self.pushed_anyway}
+        return f"sha256:{short(image)}" if done else None
+
+    def confirm(self, image: Head) -> Manifest:
+        if short(image) in self.lost:
+            raise self.lost[short(image)]
+        return manifest(short(image))
 
 
 @dataclass
@@ -152,10 +160,15 @@ def build(
     clock: Optional[Clock] = None,
     heard: Optional[Heard] = None,
     retry_for: float = 60.0,
+    wait: Optional[Callable[[float], object]] = None,
+    results: Optional[Results] = None,
 ) -> list[ImageResult]:
     clock = clock or Clock()
     options = Options(on_failure=on_failure, retry_for=retry_for)
-    return carry_out(images, options, baker, heard or Heard(), wait=clock.wait, clock=clock)
+    results = results or Results()
+    results.begin(images)
+    carry_out(results, options, baker, heard or Heard(), wait=wait or clock.wait, clock=clock)
+    return list(results.all)
 
 
 def states(results: Sequence[ImageResult]) -> dict[str, str]:
@@ -328,7 +341,9 @@ def test_images_by_themselves_are_built_at_the_same_time() -> None:
     barrier = threading.Barrier(3)
 
     class Meeting(Baker):
-        def bake(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> Baked:
+        def bake(
+            self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True
+        ) -> dict[str, float]:
             if len(images) == 1:
                 barrier.wait(20)
             return super().bake(name, images, step, cache=cache)
@@ -479,7 +494,7 @@ def ending(error: BaseException) -> Callable[[float], None]:
 def test_who_cancels_a_pause_ends_the_build() -> None:
     baker = Baker({("a", "b"): [failure("push_failed")]})
     with pytest.raises(Cancelled):
-        carry_out(pending("a", "b"), Options(), baker, Heard(), wait=ending(Cancelled()), clock=Clock())
+        build(baker, pending("a", "b"), wait=ending(Cancelled()))
     assert len(baker.bakes) == 1
 
 
@@ -507,7 +522,9 @@ def test_what_ends_the_build_of_an_image_by_itself_ends_the_others_at_once() -> 
     ended: list[str] = []
 
     class Waiting(Baker):
-        def bake(self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True) -> Baked:
+        def bake(
+            self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True
+        ) -> dict[str, float]:
             super().bake(name, images, step, cache=cache)
             if short(images[0]) == "a":
                 begun.set()
@@ -523,3 +540,33 @@ def test_what_ends_the_build_of_an_image_by_itself_ends_the_others_at_once() -> 
     with pytest.raises(BuilderError, match="Nobody heard it"):
         build(baker, pending("a", "b"))
     assert ended == ["a"]
+
+
+def test_whatever_ends_the_work_the_last_known_state_of_each_image_is_known() -> None:
+    class Cut(Baker):
+        def bake(
+            self, name: str, images: Sequence[Head], step: Step, *, cache: bool = True
+        ) -> dict[str, float]:
+            super().bake(name, images, step, cache=cache)
+            raise Cancelled()
+
+    results = Results()
+    baker = Cut({("a", "b", "c", "d"): [failure(blamed="b")]}, pushed_anyway=["c"])
+    with pytest.raises(Cancelled):
+        build(baker, pending("a", "b", "c", "d"), results=results)
+    assert states(results.all) == {"a": "success", "b": "failed", "c": "success", "d": "success"}
+    results = Results()
+    baker = Baker({("a", "b"): [failure("push_failed", blamed="b")]}, pushed_anyway=["a"])
+    with pytest.raises(Cancelled):
+        build(baker, pending("a", "b"), results=results, wait=ending(Cancelled()))
+    first, second = results.all
+    assert first.manifest is not None
+    assert (first.state, first.manifest.digest) == ("success", "sha256:a")
+    assert (second.state, second.manifest) == ("cancelled", None)
+    assert first.to_dict("")["digest"] == "sha256:a"
+
+
+def test_what_an_ended_bake_pushed_all_the_same_is_not_built_once_more() -> None:
+    baker = Baker({("a", "b", "c"): [failure(blamed="b")]}, pushed_anyway=["c"])
+    assert states(build(baker, pending("a", "b", "c"))) == {"a": "success", "b": "failed", "c": "success"}
+    assert [bake[0] for bake in baker.bakes[1:]] == [("a",)]

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import RegistryError
+from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.manifest import Manifest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.platform import Platform
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry import read
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.client import Registry
-from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.confirm import confirm
+from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.confirm import (
+    confirm,
+    named_now,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.credentials import Credentials
 from ansible_collections.sodalite.image_builder.plugins.module_utils.registry.hosts import RegistryHosts
 
@@ -64,20 +68,29 @@ def references(running: RunningRegistry, repository: str, *tags: str) -> list[Re
     return [Reference.parse(f"{running.host}/{repository}:{tag}") for tag in tags]
 
 
-def lost(client: Registry, wanted: list[Reference], digest: str) -> str:
-    """What is said of the loss."""
+def other(manifest: Manifest) -> bool:
+    """Whether it is not for both platforms."""
+    return set(manifest.platforms) != set(PLATFORMS)
+
+
+def lost(
+    client: Registry,
+    wanted: list[Reference],
+    digest: str,
+    before: Optional[dict[Reference, Optional[str]]] = None,
+) -> str:
+    """What is said of the loss; ``before`` is what the references named, nothing if it is left out."""
     with pytest.raises(RegistryError) as raised:
-        confirm(client, wanted, digest, PLATFORMS)
+        confirm(client, wanted, digest, dict.fromkeys(wanted) if before is None else before, other)
     assert (raised.value.code, raised.value.phase, raised.value.retryable) == ("push_lost", "report", True)
     return str(raised.value)
 
 
 def test_what_stands_there_whole_is_given_back(running: RunningRegistry, client: Registry) -> None:
     digest, entries = push(running, "whole", "a", "b")
-    found = confirm(client, references(running, "whole", "a", "b"), digest, PLATFORMS)
-    assert found.digest == digest
-    assert list(found.platforms.values()) == [entry["digest"] for entry in entries]
-    assert confirm(client, references(running, "whole", "a"), digest).digest == digest
+    found = confirm(client, references(running, "whole", "a", "b"), digest, {}, other)
+    assert (found.manifest.digest, found.moved, found.warnings) == (digest, {}, [])
+    assert list(found.manifest.platforms.values()) == [entry["digest"] for entry in entries]
 
 
 def test_a_tag_that_is_not_there_is_lost(running: RunningRegistry, client: Registry) -> None:
@@ -86,9 +99,29 @@ def test_a_tag_that_is_not_there_is_lost(running: RunningRegistry, client: Regis
     assert "tags:b" in lost(client, references(running, "tags", "a", "b"), digest)
 
 
-def test_a_tag_that_names_something_else_is_lost(running: RunningRegistry, client: Registry) -> None:
+def test_a_tag_that_names_what_it_did_before_is_lost(running: RunningRegistry, client: Registry) -> None:
     digest, _ = push(running, "other", "a")
-    assert f"holds {digest} as" in lost(client, references(running, "other", "a"), NOBODY)
+    wanted = references(running, "other", "a")
+    before = named_now(client, wanted)
+    assert before == {wanted[0]: digest}
+    assert f"holds {digest} as" in lost(client, wanted, NOBODY, before)
+    # What is not known to have been something else before is not known to be somebody's later push.
+    assert f"holds {digest} as" in lost(client, wanted, NOBODY, {})
+    assert named_now(client, [Reference.parse("127.0.0.1:1/a:1")]) == {}
+    # Their push alone tells nothing of ours.
+    assert "holds nothing as" in lost(client, wanted, NOBODY)
+
+
+def test_a_tag_that_somebody_moved_on_is_told_of_and_costs_nothing(
+    running: RunningRegistry, client: Registry
+) -> None:
+    digest, entries = push(running, "moved", "a", "b")
+    wanted = references(running, "moved", "a", "b")
+    before = {wanted[0]: NOBODY, wanted[1]: None}
+    theirs = running.push_index("moved", "a", entries[:1])
+    found = confirm(client, wanted, digest, before, other)
+    assert (found.manifest.digest, found.moved) == (digest, {wanted[0]: theirs})
+    assert found.warnings == [f"warning: {wanted[0]} was moved on to {theirs} after this push"]
 
 
 def test_an_index_without_one_of_the_platforms_is_lost(running: RunningRegistry, client: Registry) -> None:
@@ -105,7 +138,7 @@ def test_a_platform_whose_manifest_is_gone_is_named(running: RunningRegistry, cl
 
 def test_a_registry_that_cannot_be_asked_is_told_as_such(running: RunningRegistry, client: Registry) -> None:
     with pytest.raises(RegistryError) as raised:
-        confirm(client, [Reference.parse("127.0.0.1:1/a:1")], NOBODY)
+        confirm(client, [Reference.parse("127.0.0.1:1/a:1")], NOBODY, {})
     assert (raised.value.code, raised.value.phase) == ("registry_unreachable", "report")
 
 
