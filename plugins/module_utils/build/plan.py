@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Callable, Optional, TypeVar, Union
 
 from ..dockerfile import build_args
@@ -43,6 +44,8 @@ _T = TypeVar("_T")
 
 # Of ONBUILD that leads to a stage whose base has one, and so on.
 _MOST_ROUNDS = 20
+# In characters, of all stages: a base of a hostile registry can have any number.
+_MOST_TRIGGERED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -255,10 +258,11 @@ def _drafts(
         triggers = {base: texts for base, texts in told.items() if texts}
         if triggers == before.triggers:
             return before
-        if not left:
+        if not left or sum(map(len, chain.from_iterable(triggers.values()))) > _MOST_TRIGGERED:
             raise DockerfileError(
                 "onbuild_too_deep",
-                f"The ONBUILD instructions of bases lead on to other bases more than {_MOST_ROUNDS} times.",
+                f"The ONBUILD instructions of bases lead to other bases more than {_MOST_ROUNDS} times, or "
+                f"are longer than {_MOST_TRIGGERED} characters.",
                 hint="Let a stage read what it needs itself.",
             )
         return draft(before.image, triggers)
@@ -278,7 +282,7 @@ def _drafts(
         if all(after is each for after, each in zip(drafts, before)):
             break
     made = [each for each in drafts if isinstance(each, _Draft)]
-    fetching = [draft for draft in made if any(may_fetch(dockerfile, each) for each in draft.resolutions)]
+    fetching = [draft for draft in made if any(may_fetch(each) for each in draft.resolutions)]
     lookup.ask_configs(base for each in fetching for base in each.bases)
     return [
         _or_unplannable(source, each.image, partial(_with_remotes, dockerfile, each, lookup))

@@ -95,6 +95,7 @@ class Stage:
     onbuild_runs: bool = False
     from_flags: tuple[FromFlag, ...] = ()
     statements: tuple[Statement, ...] = ()
+    onbuild_statements: tuple[Statement, ...] = ()
     labels: tuple[str, ...] = ()
     used_fault: Optional[DockerfileError] = None
     onbuild_fault: Optional[DockerfileError] = None
@@ -197,12 +198,8 @@ def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
             for command, onbuild in commands
             for flag in from_flags(command)
         ),
-        statements=tuple(
-            statement
-            for command, onbuild in commands
-            if (statement := statement_of(command, command.line, "\\" if onbuild else escape, onbuild))
-        ),
-        labels=tuple(name for command, _ in commands for name in label_names(command, escape)),
+        statements=_statements((each for each, onbuild in commands if not onbuild), escape),
+        onbuild_statements=_statements((each for each, onbuild in commands if onbuild), "\\"),
         used_fault=_first(fault_where_used(command, escape) for command, onbuild in commands if not onbuild),
         onbuild_fault=_first(
             fault_of(command, escape) or fault_where_used(command, escape)
@@ -210,6 +207,11 @@ def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
             if onbuild
         ),
     )
+
+
+def _statements(commands: Iterable[Instruction], escape: str) -> tuple[Statement, ...]:
+    found = (statement_of(command, command.line, escape) for command in commands)
+    return tuple(statement for statement in found if statement)
 
 
 def _first(faults: Iterable[Optional[DockerfileError]]) -> Optional[DockerfileError]:

@@ -8,7 +8,7 @@ address, or that of a git repository. What a checksum or a full commit names is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -20,6 +20,8 @@ from .statements import Add, Assignment, Statement
 _WEB = ("http://", "https://")
 _GIT = re.compile(r"(git|ssh)://|[A-Za-z0-9_.~-]+@[A-Za-z0-9.-]+:")
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?\Z")
+# What an inherited statement takes off the budget.
+_STATEMENT_STEPS = 256
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -45,40 +47,51 @@ def remote_adds(
 
     ``environments`` are the variables of the images that stages, by their indices, start from.
     """
-    if not may_fetch(dockerfile, resolution):
+    if not may_fetch(resolution):
         return []
     budget = Budget()
     scopes: dict[int, _Scope] = {}
     found: dict[Remote, None] = {}
     for used in resolution.stages:
-        index = used.stage.index
-        if used.parent is None:
-            scope = _Scope(dict(environments.get(index, {})), budget)
-        else:
-            scope = scopes[used.parent].copy()
-        scopes[index] = scope
-        for each in _in_force(dockerfile, used):
-            if isinstance(each, Assignment):
+        scope = scopes[used.stage.index] = (
+            _Scope(dict(environments.get(used.stage.index, {})), budget)
+            if used.parent is None
+            else scopes[used.parent].copy()
+        )
+        for each in _in_force(dockerfile, used, budget):
+            if each is None:
+                scope.opaque = True
+                found[Remote(used.stage.line)] = None
+            elif isinstance(each, Assignment):
                 scope.assign(each, resolution.variables, build_args)
             elif not any(scope.expanded(checksum, each.escape) for checksum in each.checksums):
-                words = [(word, scope.expanded(word, each.escape)) for word in each.sources]
-                remotes = (_remote(written, word, each.line) for written, word in words)
+                words = [scope.expanded(word, each.escape) for word in each.sources]
+                remotes = (_remote(word, each.line) for word in words)
                 found.update(dict.fromkeys(remote for remote in remotes if remote))
     return list(found)
 
 
-def may_fetch(dockerfile: Dockerfile, resolution: Resolution) -> bool:
+def may_fetch(resolution: Resolution) -> bool:
     """Whether a stage in use has an ADD whose source is an address, or has variables."""
-    return any(_may_be_remote(each) for used in resolution.stages for each in _in_force(dockerfile, used))
+    return any(
+        _may_be_remote(each)
+        for used in resolution.stages
+        for listed in (used.triggers.statements, used.stage.statements, used.stage.onbuild_statements)
+        for each in listed
+    )
 
 
-def _in_force(dockerfile: Dockerfile, used: UsedStage) -> list[Statement]:
-    above = () if used.parent is None else dockerfile.stages[used.parent].statements
-    return [
-        *used.triggers.statements,
-        *(each for each in above if each.onbuild),
-        *(each for each in used.stage.statements if not each.onbuild),
-    ]
+def _in_force(dockerfile: Dockerfile, used: UsedStage, budget: Budget) -> Iterator[Optional[Statement]]:
+    """The statements that act in a stage, in their order; ``None`` for more than can be looked at."""
+    yield from used.triggers.statements
+    inherited = () if used.parent is None else dockerfile.stages[used.parent].onbuild_statements
+    try:
+        if inherited:
+            budget.spend(_STATEMENT_STEPS * len(inherited))
+        yield from inherited
+    except ExpansionError:
+        yield None
+    yield from used.stage.statements
 
 
 def _may_be_remote(statement: Statement) -> bool:
@@ -91,7 +104,7 @@ def _is_remote(word: str) -> bool:
     return word.startswith(_WEB) or bool(_GIT.match(word))
 
 
-def _remote(written: str, word: Optional[str], line: int) -> Optional[Remote]:
+def _remote(word: Optional[str], line: int) -> Optional[Remote]:
     """What the source ``word`` is, if it is remote and may change; ``None`` stands for an unknown one."""
     if word is None:
         return Remote(line)

@@ -13,13 +13,11 @@ from .parser import BLANKS, Instruction, json_array, quoted_words
 class Assignment:
     """An ARG or an ENV: names and values as written, ``None`` for an ARG without a value.
 
-    With ``onbuild`` it acts in the stages that start from the one that holds it. ``escape`` is the escape
-    character that it is read with.
+    ``escape`` is the escape character that it is read with.
     """
 
     names: tuple[tuple[str, Optional[str]], ...]
     is_argument: bool
-    onbuild: bool = False
     escape: str = "\\"
 
 
@@ -30,20 +28,19 @@ class Add:
     sources: tuple[str, ...]
     checksums: tuple[str, ...]
     line: int
-    onbuild: bool = False
     escape: str = "\\"
 
 
 Statement = Union[Assignment, Add]
 
 
-def statement_of(command: Instruction, line: int, escape: str, onbuild: bool = False) -> Optional[Statement]:
+def statement_of(command: Instruction, line: int, escape: str) -> Optional[Statement]:
     """``command``, told as one on ``line``, where it is one of these."""
     if command.keyword == "add":
         listed = json_array(command.args)
         words = [str(word) for word in listed] if listed is not None else BLANKS.split(command.args)
         checksums = tuple(command.flag_values("checksum"))
-        return Add(tuple(words[:-1]), checksums, line, onbuild, escape)
+        return Add(tuple(words[:-1]), checksums, line, escape)
     if command.keyword not in ("arg", "env"):
         return None
     words = quoted_words(command.args, escape)
@@ -52,4 +49,4 @@ def statement_of(command: Instruction, line: int, escape: str, onbuild: bool = F
     if command.keyword == "env" and words and not parts[0][1]:
         name, *rest = BLANKS.split(command.args, 1)
         names = ((name, rest[0] if rest else ""),)
-    return Assignment(names, command.keyword == "arg", onbuild, escape)
+    return Assignment(names, command.keyword == "arg", escape)

@@ -277,6 +277,7 @@ def test_of_a_base_without_onbuild_the_config_is_asked_for_once_unless_it_gives_
             {f"b{n}": [f"COPY --from=s{n + 1} / /"] for n in range(39)} | {"c": ["COPY --from=s0 / /"]},
             "onbuild_too_deep",
         ),
+        ("FROM c\n", {"c": ["RUN " + "x" * (1 << 20)]}, "onbuild_too_deep"),
     ],
 )
 def test_an_onbuild_that_cannot_be_followed_is_an_error_of_its_image(

@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.hazards import refuse_hazards
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.instructions import parse
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.overrides import bases
+from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.remote_adds import remote_adds
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.rewrite import inject
 from ansible_collections.sodalite.image_builder.plugins.module_utils.dockerfile.shell import (
     ExpansionError,
@@ -59,6 +60,17 @@ TEXTS: dict[str, Callable[[int], str]] = {
     "much ONBUILD in one stage": lambda n: (
         "FROM alpine AS a\n" + "ONBUILD COPY --from=alpine / /\n" * n + "FROM a\n"
     ),
+    "ADD of addresses with variables": lambda n: (
+        "FROM alpine\n" + "ARG A=b\nENV B=c\nADD http://example.org/$A/$B /\n" * n
+    ),
+    "ADD in a chain": lambda n: (
+        "FROM alpine AS s0\n"
+        + "".join(f"FROM s{i} AS s{i + 1}\nENV V{i}=a\nADD http://example.org/$V0 /\n" for i in range(n))
+    ),
+    "many stages from one of many variables": lambda n: (
+        f"FROM alpine AS a\n{'ENV A=b' * n}\nFROM a\nADD $A /\n"
+        + "".join(f"FROM a\nCOPY --from={i + 1} / /\n" for i in range(n))
+    ),
     "comments within one line": lambda n: "FROM alpine\nRUN a \\\n" + "# b\n" * n + "c\n",
     "flags": lambda n: "FROM alpine\nRUN " + "--mount=target=/a " * n + "true\n",
     "a mount of many options": lambda n: "FROM alpine\nRUN --mount=" + "ro," * n + "ro true\n",
@@ -81,6 +93,7 @@ def read(text: str) -> None:
         return
     chosen = bases(dockerfile, [resolution], {"first": "one", "final": "one", "all": "two"})
     inject(dockerfile, [resolution], chosen)
+    remote_adds(dockerfile, resolution, {}, {})
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -108,8 +108,15 @@ def test_the_onbuild_of_a_base_counts_before_the_stages_own_instructions() -> No
 
 
 def test_variables_of_many_stages_in_a_chain_are_not_copied_without_end() -> None:
-    variables = "".join(f"ENV V{n}={n}\n" for n in range(3000))
-    stages = "".join(f"FROM s{n} AS s{n + 1}\nENV A=x\n" for n in range(3000))
+    variables = "".join(f"ENV V{n}={n}\n" for n in range(2100))
+    stages = "".join(f"FROM s{n} AS s{n + 1}\nENV A=x\n" for n in range(2100))
     text = f"FROM alpine AS s0\n{variables}{stages}ADD {WEB}$V1 /a\nADD {WEB}x /a\n"
     found = remotes(text)
     assert [(each.url, each.version) for each in found] == [UNKNOWN, (f"{WEB}x", "")]
+
+
+def test_much_onbuild_in_many_stages_is_not_followed_without_end() -> None:
+    onbuild = f"ONBUILD ADD {WEB}a /\n" * 150
+    stages = "".join(f"FROM s AS t{n}\nCOPY --from={n} / /\n" for n in range(1, 150))
+    found = remotes(f"FROM alpine AS s\n{onbuild}FROM s\n{stages}")
+    assert {(each.url, each.version) for each in found} == {UNKNOWN, (f"{WEB}a", "")}
