@@ -59,16 +59,16 @@ def accept_images(
 
 
 def accept_image(
-    reference: str, username: Optional[str] = None, password: Any = None
+    reference: str, username: Optional[str] = None, password: Any = None, policy: Policy = PERMISSIVE
 ) -> tuple[Reference, RegistryAccount]:
-    """An image in a registry, and who asks for it. Raises ``ParameterError``."""
+    """An image in a registry, and who asks for it, as far as ``policy`` lets. Raises ``ParameterError``."""
     faults = Faults()
     parsed = faults.attempt("reference", Reference.parse, reference)
     account = None
     if parsed is not None:
         login = {"url": parsed.registry, "username": username, "password": password}
         account = check_account(faults, login)
-    secrets = _read(faults)
+    secrets = _read(faults, policy)
     assert parsed is not None
     assert account is not None
     return parsed, with_secrets(account, secrets)

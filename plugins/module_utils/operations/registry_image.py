@@ -11,16 +11,22 @@ from ..engine import find as engines
 from ..engine.find import Engine
 from ..errors import EngineError, RegistryError
 from ..oci.reference import Reference
+from ..policy import PERMISSIVE, Policy
 from ..registry import read
+from ..registry.client import Registry
 from ..registry.delete import delete
 from ..text import printable, printable_data
 
 
-def describe(reference: Reference, account: RegistryAccount) -> dict[str, Any]:
-    """The result of ``registry_image_info``, in texts that steer no terminal. Raises ``RegistryError``."""
+def describe(reference: Reference, account: RegistryAccount, policy: Policy = PERMISSIVE) -> dict[str, Any]:
+    """The result of ``registry_image_info``, in texts that steer no terminal.
+
+    ``policy`` says, as for a build, whether the user's own logins count and what may be connected to. Raises
+    ``RegistryError``.
+    """
     result: dict[str, Any] = {"exists": False, "reference": str(reference)}
     try:
-        with Access.of(account).registry(_engine()) as registry:
+        with _registry(account, policy) as registry:
             manifest = read.manifest(registry, reference, mirrors=False)
     except RegistryError as error:
         if error.code == "manifest_unknown":
@@ -41,17 +47,23 @@ def describe(reference: Reference, account: RegistryAccount) -> dict[str, Any]:
     }
 
 
-def remove(reference: Reference, account: RegistryAccount, *, only_ask: bool = False) -> dict[str, Any]:
-    """The result of ``registry_image``.
+def remove(
+    reference: Reference, account: RegistryAccount, policy: Policy = PERMISSIVE, *, only_ask: bool = False
+) -> dict[str, Any]:
+    """The result of ``registry_image``; ``policy`` as for ``describe``.
 
     ``changed`` tells whether there was something, with ``only_ask`` whether there is.
     """
-    with Access.of(account).registry(_engine()) as registry:
+    with _registry(account, policy) as registry:
         if only_ask:
             changed = read.digest(registry, reference, mirrors=False) is not None
         else:
             changed = delete(registry, reference)
     return {"changed": changed, "reference": str(reference)}
+
+
+def _registry(account: RegistryAccount, policy: Policy) -> Registry:
+    return Access.of(account, policy=policy).registry(_engine())
 
 
 def _engine() -> Optional[Engine]:
