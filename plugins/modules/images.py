@@ -111,6 +111,11 @@ options:
                 of the user who builds; else a private key without a passphrase, as text, V({env: NAME}) or
                 V({file: PATH}).
             type: dict
+          contexts:
+            description: >-
+              Images that the Dockerfile means by names, in FROM, C(COPY --from) and the C(from) of
+              C(RUN --mount), each by V(docker-image://) and a reference.
+            type: dict
           cache_from:
             description: >-
               Where to take the build cache from: references of images, or mappings with C(type): V(registry)

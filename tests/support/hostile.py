@@ -72,6 +72,7 @@ _TARGET: dict[str, Any] = {
             "pull": False,
             "secrets": {"s": "x"},
             "ssh": {"key": "x", "default": True},
+            "contexts": {"lib": "docker-image://alpine:3"},
             "cache_from": [
                 {"type": "registry", "ref": "cache:1"},
                 {"type": "local", "src": "/srv/cache"},

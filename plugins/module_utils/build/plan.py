@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Callable, Optional, TypeVar, Union
 
 from ..dockerfile import build_args
+from ..dockerfile.contexts import with_contexts
 from ..dockerfile.file import read_dockerfile
 from ..dockerfile.frontend import FRONTEND_HINT, Frontend, frontend_of
 from ..dockerfile.hazards import is_fragile, refuse_hazards
@@ -315,6 +316,7 @@ def _draft(
 ) -> _Draft:
     refuse_missing(image, engine)
     refuse_unknown(dockerfile, image.no_cache_filter)
+    dockerfile = with_contexts(dockerfile, image.contexts)
     resolutions = resolve_all(
         dockerfile,
         image.platforms or (engine.native,),

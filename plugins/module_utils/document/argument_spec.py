@@ -74,6 +74,7 @@ IMAGE: dict[str, Any] = {
     "pull": {"type": "bool", "default": False},
     "secrets": {"type": "dict", "no_log": True},
     "ssh": {"type": "dict", "no_log": True},
+    "contexts": {"type": "dict"},
     "cache_from": {"type": "list", "elements": "raw"},
     "cache_to": {"type": "list", "elements": "raw"},
     "network": {"type": "str", "choices": list(NETWORKS), "default": NETWORKS[0]},

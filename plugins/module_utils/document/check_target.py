@@ -18,6 +18,8 @@ from .secrets import refer_to_secret
 from .target import Image, Override, RegistryAccount, Target
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_CONTEXT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:@-]*\Z")
+_IMAGE_CONTEXT = "docker-image://"
 # Of BuildKit, for contexts that it fetches itself.
 _KEEP_GIT_DIR = "BUILDKIT_CONTEXT_KEEP_GIT_DIR"
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -109,6 +111,7 @@ def _image(
         no_cache=faults.flag(f"{path}.no_cache", parts.get("no_cache", False)),
         pull=faults.flag(f"{path}.pull", parts.get("pull", False)),
         secrets=_secrets(faults, f"{path}.secrets", parts.get("secrets", {})),
+        contexts=_contexts(faults, f"{path}.contexts", parts.get("contexts", {})),
         ssh=_ssh(faults, f"{path}.ssh", parts.get("ssh", {})),
         cache_from=check_caches(faults, f"{path}.cache_from", parts.get("cache_from"), to=False),
         cache_to=check_caches(faults, f"{path}.cache_to", parts.get("cache_to"), to=True),
@@ -256,6 +259,24 @@ def _secrets(faults: Faults, path: str, value: Any) -> dict[str, Secret]:
         secret = refer_to_secret(faults, f"{path}.{name}", item, lines=True)
         if secret is not None:
             found[name] = secret
+    return found
+
+
+def _contexts(faults: Faults, path: str, value: Any) -> dict[str, Reference]:
+    found: dict[str, Reference] = {}
+    for name, item in faults.mapping(path, value).items():
+        where = f"{path}.{name}"
+        if not _CONTEXT.match(name):
+            faults.add(path, f"{name!r} is not the name of a context")
+        text = faults.text(where, item)
+        if text is None:
+            continue
+        if not text.startswith(_IMAGE_CONTEXT):
+            faults.add(where, f"expected {_IMAGE_CONTEXT} and the reference of an image, got {text!r}")
+            continue
+        reference = faults.attempt(where, Reference.parse, text[len(_IMAGE_CONTEXT) :])
+        if reference is not None:
+            found[name] = reference
     return found
 
 

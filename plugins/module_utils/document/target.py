@@ -36,6 +36,7 @@ class Image:
     ``platforms`` is empty where the builder's own platform is meant. ``secrets`` maps the ``id`` of a ``RUN
     --mount=type=secret`` to its text, ``ssh`` that of a ``RUN --mount=type=ssh`` to a private key, or to
     ``None`` for the agent of the user who builds.
+    ``contexts`` are the images that the Dockerfile means by names.
 
     Of its steps ``network`` is the one they have, ``add_hosts`` the addresses of further names there,
     ``shm_size`` the bytes of their /dev/shm (0: the builder's own), ``ulimits`` limits as ``soft:hard``.
@@ -53,6 +54,7 @@ class Image:
     pull: bool = False
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     ssh: Mapping[str, Optional[Secret]] = field(default_factory=dict)
+    contexts: Mapping[str, Reference] = field(default_factory=dict)
     cache_from: tuple[Cache, ...] = ()
     cache_to: tuple[Cache, ...] = ()
     network: Network = "default"

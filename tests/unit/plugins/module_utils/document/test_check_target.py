@@ -99,6 +99,7 @@ def test_every_key_of_an_image_is_kept() -> None:
         pull=True,
         secrets={"token": "text\n"},
         ssh={"default": True, "deploy": "PRIVATE\nKEY"},
+        contexts={"lib": "docker-image://alpine:3"},
         cache_from=[
             *("registry.example.com/cache", {"ref": "cache:1"}, {"type": "gha"}),
             {"type": "local", "src": "/srv/cache"},
@@ -130,6 +131,9 @@ def test_every_key_of_an_image_is_kept() -> None:
     assert (checked.no_cache, checked.pull) == (True, True)
     assert checked.secrets == {"token": Secret("text\n")}
     assert checked.ssh == {"default": None, "deploy": Secret("PRIVATE\nKEY")}
+    assert {name: str(image) for name, image in checked.contexts.items()} == {
+        "lib": "docker.io/library/alpine:3"
+    }
     assert checked.cache_from == (
         *(Cache("registry.example.com/cache"), Cache("cache:1"), Cache("", type="gha")),
         Cache("/srv/cache", type="local"),
@@ -341,6 +345,9 @@ def test_a_missing_or_wrong_part_is_named(parts: dict[str, Any], expected: str) 
         ({"secrets": {"a,b": "x"}}, "target.images[0].secrets: 'a,b' is not the id of a secret"),
         ({"ssh": {"a": False}}, "target.images[0].ssh.a: give text, {env: NAME} or {file: PATH}"),
         ({"ssh": {"a=/etc": True}}, "target.images[0].ssh: 'a=/etc' is not the id of an agent"),
+        ({"contexts": {"a": "alpine"}}, "target.images[0].contexts.a: expected docker-image:// and the ref"),
+        ({"contexts": {"a": "docker-image://A"}}, "target.images[0].contexts.a: 'A' is not an image ref"),
+        ({"contexts": {"a b": "docker-image://a"}}, "target.images[0].contexts: 'a b' is not the name of a"),
         ({"secrets": {"a": 1}}, "target.images[0].secrets.a: give text, {env: NAME} or {file: PATH}"),
         ({"cache_from": ["inline,x"]}, "target.images[0].cache_from[0].ref: 'inline,x' is not an image"),
         ({"cache_from": [{"mode": "max"}]}, "target.images[0].cache_from[0].mode: unknown key"),
