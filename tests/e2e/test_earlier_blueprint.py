@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.blueprint import Blueprint
+from tests.support.blueprint import OPERAS, Blueprint
 from tests.support.engine import Engine
 from tests.support.images import Image
 from tests.support.registry import Registry
@@ -42,8 +42,10 @@ def dockerfile_source(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("version", OPERAS)
 @pytest.mark.parametrize("source", [repository_source, dockerfile_source])
 def test_a_blueprint_of_the_earlier_form_deploys_as_it_is(
+    version: str,
     source: Callable[[Path], dict[str, Any]],
     machine: Machine,
     local_registry: Registry,
@@ -51,10 +53,10 @@ def test_a_blueprint_of_the_earlier_form_deploys_as_it_is(
     tmp_path: Path,
 ) -> None:
     machine.secrets.append(local_registry.password)
-    blueprint = Blueprint("earlier", machine, tmp_path / "blueprint", local_registry.password)
+    blueprint = Blueprint("earlier", machine, tmp_path / "blueprint", local_registry.password, version)
     inputs = tmp_path / "inputs.json"
     inputs.write_text(json.dumps(document(source(tmp_path), local_registry)), encoding="utf-8")
-    blueprint.opera("validate", "--executors", "-i", str(inputs), "service.yaml")
+    blueprint.opera("validate", "-i", str(inputs), "service.yaml")
     blueprint.opera("deploy", "-i", str(inputs), "service.yaml")
     images = [Image(engine, local_registry, "earlier", tag) for tag in ("plain", "variant")]
     assert blueprint.outputs() == {"image": images[0].reference}
