@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, Optional
 
 from ..listener import Event, Listener
+from ..output import Kept
 
 _LONGEST_LINE = 16_384
 _LOG_LINES = 15
@@ -26,6 +27,12 @@ _PLATFORM = re.compile(r"(?P<os>[a-z]\w*)/(?P<rest>[\w/]+)(?:->(?P<to>[\w/]+))?(
 _STEP = re.compile(r"\[(?P<place>[^\]]*)\]\s*(?P<text>.*)", re.DOTALL)
 # One for each tag. It is told as completed when it has failed as well: the step tells that.
 _PUSHING = re.compile(r"pushing manifest for (?P<reference>\S+)@(?P<digest>sha256:[0-9a-f]{64})\Z")
+# Which of them stand there, and in which order, differs from one buildx to the next.
+_BEFORE_MESSAGE = re.compile(
+    r"\A(?:target \S+: |failed to (?:build|solve|run Build function): |rpc error: code = \w+ desc = )*"
+)
+# The most characters of a JSON object that has not come to its end.
+_MOST_IN_OBJECT = 8 * 1024 * 1024
 _LOCATION = re.compile(r"^(?P<file>\S+):(?P<line>\d+)$", re.MULTILINE)
 
 
@@ -90,7 +97,7 @@ class Outcome:
                 if text.endswith("errors:"):
                     # A registry's answer of several errors, each on a line of its own.
                     text += " " + "; ".join(dict.fromkeys(filter(None, map(str.strip, said[number + 1 :]))))
-                return re.sub(r"\A(?:target \S+: )?(?:failed to solve: )?", "", text).strip()
+                return _BEFORE_MESSAGE.sub("", text).strip()
         lines = [line for line in self.error.splitlines() if line.strip()]
         return lines[-1].strip() if lines else ""
 
@@ -108,18 +115,22 @@ class Reader:
         self._steps: dict[str, Step] = {}
         self._announced: set[str] = set()
         self._shown: set[tuple[str, Event]] = set()
-        self._text: list[str] = []
+        self._text = Kept()
         self._object: list[str] = []
+        self._object_size = 0
 
     def feed(self, line: str) -> None:
         """Take one line of standard error."""
         if self._object or line.startswith("{"):
             self._object.append(line)
+            self._object_size += len(line)
             if line.startswith("}") or (len(self._object) == 1 and line.endswith("}")):
                 self._take("\n".join(self._object))
-                self._object = []
+                self._object, self._object_size = [], 0
+            elif self._object_size > _MOST_IN_OBJECT:
+                self._give_up_object()
         elif line.strip():
-            self._text.append(line)
+            self._keep(line)
 
     def pushed(self, target: str) -> dict[str, str]:
         """The digests that were pushed of ``target`` so far, by reference (``registry/repository:tag``)."""
@@ -131,14 +142,24 @@ class Reader:
 
     def outcome(self, status: int) -> Outcome:
         """The end of the build, whose exit status was ``status``."""
-        text = [*self._text, *self._object]  # an object that never ended is none
-        return Outcome(self._steps, "\n".join(text) if status else "")
+        self._give_up_object()
+        return Outcome(self._steps, self._text.text().removesuffix("\n") if status else "")
+
+    def _give_up_object(self) -> None:
+        """Take an object that never ended for what it is, text."""
+        for line in self._object:
+            self._keep(line)
+        self._object, self._object_size = [], 0
+
+    def _keep(self, text: str) -> None:
+        """Keep ``text``, or what there is room for, as a part of the error."""
+        self._text.add(f"{text}\n".encode("utf-8", "replace"))
 
     def _take(self, text: str) -> None:
         try:
             event = json.loads(text)
         except ValueError:
-            self._text.append(text)
+            self._keep(text)
             return
         for vertex in event.get("vertexes") or ():
             self._vertex(vertex)

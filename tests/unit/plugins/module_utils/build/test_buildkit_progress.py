@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import Any, Optional
 
 import pytest
@@ -247,3 +248,38 @@ def test_what_was_pushed_is_known_once_its_step_has_ended_well(
         reader.feed(line)
     assert reader.pushed("image-0") == pushed
     assert reader.pushed("image-1") == {}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "target image-0: failed to solve: ",
+        "failed to run Build function: ",
+        "target image-0: failed to run Build function: failed to solve: ",
+        "failed to solve: target image-0: ",
+        "failed to build: failed to solve: rpc error: code = Unknown desc = ",
+    ],
+)
+def test_what_every_error_starts_with_is_not_in_its_message(before: str) -> None:
+    outcome, _ = read([f"ERROR: {before}failed to push: no"], status=1)
+    assert outcome.message == "failed to push: no"
+
+
+@pytest.mark.parametrize("begin", ["", "{"], ids=["text", "an object"])
+def test_of_what_has_no_end_the_beginning_and_the_end_are_kept(begin: str) -> None:
+    reader = Reader(NAMES, Lines(print))
+    tracemalloc.start()
+    try:
+        reader.feed(f"{begin}the beginning")
+        for number in range(5_000):
+            reader.feed(" " * 10_000 + str(number))
+        reader.feed("ERROR: the end")
+        outcome = reader.outcome(1)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 25_000_000
+    assert len(outcome.error) < 1_000_000
+    assert outcome.error.startswith(f"{begin}the beginning")
+    assert outcome.message == "the end"
