@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_the_digests_of_two_builders_reach_a_third_node(
     assert backend.digest
 
 
-def test_a_template_that_did_not_change_has_nothing_to_update(
+def test_an_update_builds_what_moved_and_keeps_the_outputs(
     machine: Machine, local_registry: Registry, tmp_path: Path
 ) -> None:
     repository(tmp_path / "repository", GENERIC_REPO)
@@ -71,7 +72,17 @@ def test_a_template_that_did_not_change_has_nothing_to_update(
     )
     machine.build_ok("opera", wanted)
     template = ("-i", str(machine.own_file("same.json", json.dumps(wanted))), "docker_image_definition.yaml")
-    assert machine.opera("diff", *template).stdout.strip() == "{}"
-    updated = machine.opera("update", *template)
-    assert updated.status == 0, updated.output
-    assert "Executing" not in updated.stdout
+
+    def updated() -> dict[str, Any]:
+        outcome = machine.opera("update", *template)
+        assert outcome.status == 0, outcome.output
+        (image,) = json.loads(machine.opera("outputs", "--format", "json").stdout)["images"]["value"]
+        return dict(image)
+
+    unchanged = updated()
+    assert unchanged["state"] == "unchanged"
+    (tmp_path / "repository").rename(tmp_path / "former")
+    repository(tmp_path / "repository", {**GENERIC_REPO, "app.py": "print('newer')\n"})
+    built = updated()
+    assert built["state"] == "success"
+    assert built["digest"] != unchanged["digest"]
