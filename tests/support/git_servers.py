@@ -232,16 +232,23 @@ class SshGitServer:
 
 @contextmanager
 def ssh_git_server(
-    folder: Path, site: Path, *, host: str = "127.0.0.1", protocol_v2: bool = True
+    folder: Path, site: Path, *, host: str = "127.0.0.1", protocol_v2: bool = True, large_files: str = ""
 ) -> Iterator[SshGitServer]:
     """Serve ``folder`` by a private sshd that keeps its keys and configuration in ``site``.
 
-    The key may only run git's server programs. Without ``protocol_v2`` it is an old server.
+    The key may only run git's server programs. Without ``protocol_v2`` it is an old server. What
+    ``git-lfs-authenticate`` answers there is ``large_files``.
     """
     settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in _ENVIRONMENT.items())
+    command = f'env {settings} git shell -c "$SSH_ORIGINAL_COMMAND"'
+    if large_files:
+        script = site.with_name(f"{site.name}.sh")
+        answer = f"git-lfs-authenticate*) echo {shlex.quote(large_files)} ;;"
+        script.write_text(f'case "$SSH_ORIGINAL_COMMAND" in {answer} *) exec {command} ;; esac\n')
+        command = f"sh {shlex.quote(str(script))}"
     with ssh_server(
         site,
-        f'env {settings} git shell -c "$SSH_ORIGINAL_COMMAND"',
+        command,
         host=host,
         variables=("GIT_PROTOCOL",) if protocol_v2 else (),
     ) as server:

@@ -122,6 +122,23 @@ def host_and_port(url: str) -> Optional[tuple[str, int]]:
     return host.strip("[]"), int(port) if port and port.isdecimal() else _PORTS[scheme.group(1)]
 
 
+def ssh_place(url: str) -> tuple[str, Optional[str], str]:
+    """Where a checked ssh address leads: ``[user@]host`` and the port as ssh has them, and the path there."""
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        match = _SCP.match(url)
+        assert match is not None
+        user, host, path = match.group("user", "host", "path")
+        port = None
+    else:
+        authority, slash, rest = scheme.group(2).partition("/")
+        user, _, location = authority.rpartition("@")
+        host, port = _split_port(location)
+        # As git has it: what begins with a home folder is not below the root.
+        path = rest if rest.startswith("~") else slash + rest
+    return f"{user}@{host.strip('[]')}" if user else host.strip("[]"), port or None, path
+
+
 def credential_scope(url: str) -> Optional[str]:
     """``scheme://host[:port]`` of a checked http or https address: where its password may go."""
     if transport(url) not in ("https", "http"):

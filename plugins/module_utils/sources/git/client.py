@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -185,6 +186,28 @@ class Git:
     def has_lfs(self) -> bool:
         """Whether Git LFS is installed."""
         return self._call(["lfs", "version"], self._local, Place()).status == 0
+
+    def ask_by_ssh(self, url: str, program: str, argument: str) -> str:
+        """What ``program PATH argument`` prints at the ssh server of ``url``; nothing where it fails.
+
+        Raises ``SourceError``.
+        """
+        target = self.resolved(url)
+        self.onward.addresses(target)
+        place, port, path = git_url.ssh_place(target)
+        options = shlex.split(self._remote["GIT_SSH_COMMAND"]) + (["-p", port] if port else [])
+        argv = [*options, "--", place, shlex.join([program, path, argument])]
+        try:
+            result = bounded.run(
+                argv,
+                Bounds(self.limits, "", memory=_ASK_MEMORY),
+                env=self._remote,
+                cwd="/",
+                seconds=min(_ASK_TIMEOUT_SECONDS, max(self._end - time.monotonic(), 0.0)),
+            )
+        except (LimitPassed, FileNotFoundError, subprocess.TimeoutExpired):
+            return ""
+        return "" if result.status else result.stdout
 
     def login(self, url: str) -> Optional[tuple[str, str]]:
         """The document's user name and password, where they are for the server of ``url``."""

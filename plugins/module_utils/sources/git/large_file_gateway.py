@@ -16,7 +16,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Optional
 from urllib.parse import urlsplit
@@ -36,11 +36,15 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Server:
-    """A server of large files: its address, the login for it, and how near to this machine it may lead."""
+    """A server of large files: its address, the login for it, and how near to this machine it may lead.
+
+    ``headers`` are those that whoever named it wants to be sent there.
+    """
 
     address: str
     login: Optional[tuple[str, str]]
     nearest: Nearness
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Gateway:
@@ -61,7 +65,7 @@ class Gateway:
         """
         asked = json.loads(question)
         asked["transfers"] = ["basic"]
-        headers = {"Accept": _TYPE, "Content-Type": _TYPE}
+        headers = {**self._server.headers, "Accept": _TYPE, "Content-Type": _TYPE}
         if self._server.login:
             account = base64.b64encode(":".join(self._server.login).encode()).decode()
             headers["Authorization"] = f"Basic {account}"

@@ -7,8 +7,10 @@ overruled where it would leave pointers in the place of files (see git-lfs-confi
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...errors import SourceError
@@ -60,12 +62,22 @@ def pull_large_files(git: Git, tree: Tree, attributes: Sequence[str], listener: 
         )
     address = _address(git, tree)
     listener.line(f"fetching large files of {tree.what}")
-    if _is_guarded(git, address):
+    headers: Mapping[str, str] = {}
+    asked = address or tree.url
+    if not _is_guarded(git, asked):
+        _pull(git, tree, address)
+        return ""
+    if git_url.transport(git.resolved(asked)) == "ssh":
+        address, headers = _named_by_ssh(git, tree, asked)
+    if not address:
+        # All that is said then goes by this one connection.
+        _pull(git, tree, "", (("lfs.sshtransfer", "always"),))
+    else:
         # Not before it is needed: it imports urllib3, which may be missing.
         from .large_file_gateway import Server, gateway
 
         target = git.resolved(address)
-        server = Server(target, git.login(address), git.onward.nearest(target))
+        server = Server(target, git.login(address), git.onward.nearest(target), headers)
         with gateway(server, git.onward.reach, git.limits.seconds) as between:
             try:
                 _pull(git, tree, between.url)
@@ -77,14 +89,37 @@ def pull_large_files(git: Git, tree: Tree, attributes: Sequence[str], listener: 
                         hint=FORBIDDEN_HINT,
                     ) from None
                 raise
-    else:
-        _pull(git, tree, address)
     return ""
+
+
+def _named_by_ssh(git: Git, tree: Tree, url: str) -> tuple[str, Mapping[str, str]]:
+    """The server of large files that the ssh server of ``url`` names, judged, with the headers for it.
+
+    The address is empty where it names none. Source: git-lfs, docs/api/server-discovery.md.
+    """
+    said = git.ask_by_ssh(url, "git-lfs-authenticate", "download")
+    if not said:
+        return "", {}
+    try:
+        told = json.loads(said)
+        address = str(told["href"])
+        headers = {str(name): str(text) for name, text in (told.get("header") or {}).items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise SourceError(
+            "git_failed",
+            f"The server of {tree.what} does not tell where its large files are.",
+            hint="Ask its operator; git-lfs-authenticate answers there.",
+        ) from None
+    check_address(git, address, f"The address of the large files of {tree.what}")
+    if any(not text.isprintable() for pair in headers.items() for text in pair):
+        headers = {}
+    return address, headers
 
 
 def _is_guarded(git: Git, address: str) -> bool:
     """Whether the server of large files at ``address`` may not lead to all that can be reached from here."""
-    if git_url.transport(address) not in ("https", "http") or not address:
+    target = git.resolved(address)
+    if target.startswith("/") or git_url.transport(target) not in ("https", "http", "ssh"):
         return False
     if git.onward.reach is not everywhere:
         return True
@@ -93,12 +128,12 @@ def _is_guarded(git: Git, address: str) -> bool:
         git.setting(name) for name in ("http.proxy", "http.sslCAInfo", "http.sslCAPath", "http.sslCert")
     )
     own = own or any(name.startswith("GIT_SSL_") for name in os.environ)
-    return not own and git.onward.nearest(git.resolved(address)) is not Nearness.HERE
+    return not own and git.onward.nearest(target) is not Nearness.HERE
 
 
-def _pull(git: Git, tree: Tree, address: str) -> None:
+def _pull(git: Git, tree: Tree, address: str, more: Settings = ()) -> None:
     """Have Git LFS ask at ``address``, or where it finds it by itself."""
-    settings: Settings = (*_ON, ("remote.origin.url", tree.url))
+    settings: Settings = (*_ON, ("remote.origin.url", tree.url), *more)
     if address:
         settings = (*settings, ("lfs.url", address), ("lfs.pushurl", address))
     result = git.ask(
@@ -117,7 +152,7 @@ def _pull(git: Git, tree: Tree, address: str) -> None:
 
 
 def _address(git: Git, tree: Tree) -> str:
-    """Where the large files are, judged; empty where Git LFS makes it of the repository's address.
+    """Where the large files are, judged; empty where that is the repository's own address, by ssh or a file.
 
     Source of which setting counts: git-lfs-config(5). The user's own stand above the repository's.
     """
@@ -130,9 +165,9 @@ def _address(git: Git, tree: Tree) -> str:
         own = git.setting(name)
         if own or name in named:
             return own or named[name]
-    if git_url.transport(tree.url) not in ("https", "http"):
+    if git_url.transport(tree.url) in ("ssh", "file"):
         return ""
-    base = tree.url.rstrip("/")
+    base = re.sub(r"\Agit://", "https://", tree.url).rstrip("/")
     return f"{base}{'' if base.endswith('.git') else '.git'}/info/lfs"
 
 

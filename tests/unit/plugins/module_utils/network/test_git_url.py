@@ -7,6 +7,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.network.git
     credential_scope,
     host_and_port,
     join,
+    ssh_place,
     transport,
 )
 
@@ -147,3 +148,17 @@ def test_relative_submodule_addresses_start_from_the_parent(parent: str, child: 
 def test_a_submodule_address_above_the_parents_host_is_refused() -> None:
     with pytest.raises(ValueError, match="leads above"):
         join("git@host:app", "../../../../lib")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("ssh://git@host.example:2222/team/app", ("git@host.example", "2222", "/team/app")),
+        ("ssh://host/~me/app", ("host", None, "~me/app")),
+        ("ssh://git@[::1]/app", ("git@::1", None, "/app")),
+        ("git@github.com:team/app.git", ("git@github.com", None, "team/app.git")),
+        ("[::1]:app", ("::1", None, "app")),
+    ],
+)
+def test_an_ssh_address_is_taken_apart_as_git_does(url: str, expected: tuple[str, str | None, str]) -> None:
+    assert ssh_place(url) == expected

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.source import GitRepo
@@ -24,7 +26,10 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.sources.wor
 
 from tests.support.git_servers import SshGitServer, http_git_server, lfs_object, ssh_git_server
 from tests.support.hostile_git import FLUSH, hostile_git_server, line, references
+from tests.support.http import encoded_account
 from tests.support.repositories import add_commit, git, repository
+
+_T = TypeVar("_T")
 
 STRICT = Policy(own_settings=False)
 OTHER = "127.0.0.2"
@@ -256,6 +261,40 @@ def test_large_files_of_a_private_repository_arrive_from_a_public_server(
         large_file.unlink()
         assert "lacks a large file" in refused(wrong, workspace).message
     assert tree.warnings == ()
+
+
+@pytest.mark.usefixtures("far")
+def test_a_public_server_of_ssh_leads_to_large_files_on_the_internet_alone(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(3_000_000)
+    large(tmp_path / "served", content=content)
+    login = {"Authorization": f"Basic {encoded_account('user', 'right')}"}
+    with (
+        http_git_server(tmp_path / "served", password="right", tls=tmp_path / "tls") as store,
+        http_git_server(tmp_path / "served", host=OTHER, tls=tmp_path / "near") as near,
+    ):
+        trusted = tmp_path / "trusted.crt"
+        trusted.write_text("".join(server.ca.read_text() for server in (store, near) if server.ca))
+        monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+
+        def by_ssh(site: str, url: str, fetching: Callable[[GitRepo, Workspace], _T]) -> _T:
+            told = json.dumps({"href": f"{url}/big.git/info/lfs", "header": login})
+            with ssh_git_server(tmp_path / "served", tmp_path / site, large_files=told) as server:
+                url = f"{server.url}/big.git"
+                known = str(server.known_hosts)
+                return fetching(
+                    GitRepo(url, ssh_key_file=str(server.key), ssh_known_hosts_file=known), workspace
+                )
+
+        tree = by_ssh("one", store.url, fetch)
+        assert Path(tree.context, "big").read_bytes() == content
+        workspace.empty()
+        error = by_ssh("two", near.url, refused)
+        assert (error.code, near.requests) == ("address_forbidden", [])
+        workspace.empty()
+        error = by_ssh("three", store.url.replace("https:", "http:"), refused)
+        assert "from ssh to http" in error.message
 
 
 @pytest.mark.usefixtures("far")
