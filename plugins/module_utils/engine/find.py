@@ -157,9 +157,10 @@ def _runnable(engine: Engine) -> tuple[Platform, ...]:
 
 def is_engines_own(engine: Engine) -> bool:
     """Whether the builder is the engine's own (buildx's driver ``docker``), with the containerd store."""
-    return has_containerd_store(engine.info) and (
-        not engine.builder or bool(re.search(r"^Driver:\s*docker$", _inspected(engine), re.MULTILINE))
-    )
+    if not engine.builder:
+        return True  # Without that store there would be one.
+    docker = re.search(r"^Driver:\s*docker$", _inspected(engine), re.MULTILINE)
+    return docker is not None and has_containerd_store(engine.info)
 
 
 def rewrites_timestamps(engine: Engine) -> bool:
