@@ -24,8 +24,8 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.ac
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import buildx
 from ansible_collections.sodalite.image_builder.plugins.module_utils.engine import find as engines
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import request
 
-from image_builder import request
 from tests.support.registry import registry
 from tests.support.repositories import git, write
 from tests.support.run import VENV

@@ -28,7 +28,8 @@ options:
   workspace:
     description:
       - Path of a workspace that M(sodalite.image_builder.source) made.
-      - Exactly one of O(workspace) and O(context) is required.
+      - One of O(workspace), O(context) and O(source) is required. O(source) alone is fetched into a workspace
+        that is removed in the end, where an image must be built of it.
       - Where it was made with O(sodalite.image_builder.source#module:lazy), O(source) is required too. It is
         used if an image must be built of what was not fetched.
     type: path
@@ -36,6 +37,11 @@ options:
     description: Removes O(workspace) in the end, whether the images could be built or not.
     type: bool
     default: false
+  custom_workdir:
+    description:
+      - Absolute path of the folder where O(source) is fetched to, when it is given alone.
+      - The default is the folder for temporary files of the host.
+    type: path
   context:
     description: Path of a folder on the host, used as the build context as it is.
     type: path
@@ -223,6 +229,17 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
+- name: Fetch a repository, build an image of it, and leave nothing behind
+  sodalite.image_builder.images:
+    source:
+      git_repo:
+        url: https://git.example.com/team/app.git
+    target:
+      images:
+        - image: team/app
+      registry:
+        url: registry.example.com
+
 - name: Build two variants for two platforms
   sodalite.image_builder.images:
     workspace: "{{ fetched.workspace }}"
@@ -325,12 +342,19 @@ error:
 
 from ansible_collections.sodalite.image_builder.plugins.module_utils import module_run
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan_text import describe_image
-from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_images
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.result import Report
+from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import (
+    accept_document,
+    accept_images,
+)
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.argument_spec import (
+    KEYS,
     OPTIONS,
     SOURCE,
     TARGET,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import Listener
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import request
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.build_images import (
     InFolder,
     InWorkspace,
@@ -339,6 +363,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     remove_source,
 )
+from ansible_collections.sodalite.image_builder.plugins.module_utils.text import printable_lines
 
 
 def main() -> None:
@@ -347,28 +372,25 @@ def main() -> None:
             "workspace": {"type": "path"},
             "remove_workspace": {"type": "bool", "default": False},
             "source": {"type": "dict", "options": SOURCE},
+            "custom_workdir": {"type": "path"},
             "context": {"type": "path"},
             "dockerfile": {"type": "str", "default": "Dockerfile"},
             "target": {"type": "dict", "required": True, "options": TARGET},
             "options": {"type": "dict", "options": OPTIONS},
         },
-        required_one_of=[("workspace", "context")],
-        mutually_exclusive=[("workspace", "context"), ("source", "context")],
+        required_one_of=[("workspace", "context", "source")],
+        mutually_exclusive=[
+            ("workspace", "context"),
+            ("source", "context"),
+            ("custom_workdir", "workspace"),
+            ("custom_workdir", "context"),
+        ],
         supports_check_mode=True,
     )
     given = module.params
+    whole = not given["workspace"] and not given["context"]
     with module_run.opened(module) as listener:
-        target, options, source = accept_images(given["target"], given["options"], given["source"])
-        place = (
-            InFolder(given["context"], given["dockerfile"])
-            if given["context"]
-            else InWorkspace(given["workspace"], source)
-        )
-        try:
-            built = build_images(target, options, place, listener, plan_only=module.check_mode)
-        finally:
-            if given["workspace"] and given["remove_workspace"]:
-                remove_source(given["workspace"])
+        built = _built_whole(module, listener) if whole else _built_there(module, listener)
         result = built.to_dict()
         if module._diff:
             lines = [line for image in result["images"] for line in describe_image(image)]
@@ -376,6 +398,32 @@ def main() -> None:
         if built.error is not None:
             module.fail_json(msg=str(built.error), error=built.error.to_dict(), **result)
         module.exit_json(**result)
+
+
+def _built_whole(module: module_run.AnsibleModule, listener: Listener) -> Report:
+    document = accept_document({name: module.params[name] for name in KEYS})
+    return request.carry_out(
+        document,
+        listener,
+        plan_only=module.check_mode,
+        warn=lambda warning: module.warn(printable_lines(warning)),
+    )
+
+
+def _built_there(module: module_run.AnsibleModule, listener: Listener) -> Report:
+    """What was fetched already, or is a folder of this machine."""
+    given = module.params
+    target, options, source = accept_images(given["target"], given["options"], given["source"])
+    place = (
+        InFolder(given["context"], given["dockerfile"])
+        if given["context"]
+        else InWorkspace(given["workspace"], source)
+    )
+    try:
+        return build_images(target, options, place, listener, plan_only=module.check_mode)
+    finally:
+        if given["workspace"] and given["remove_workspace"]:
+            remove_source(given["workspace"])
 
 
 if __name__ == "__main__":

@@ -21,13 +21,13 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.document.ac
 )
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import request
 from ansible_collections.sodalite.image_builder.plugins.module_utils.operations.fetch_source import (
     fetch_source,
     remove_source,
 )
 from rich.console import Console
 
-from image_builder import request
 from image_builder.terminal import live
 from tests.support import hostile, leaks
 from tests.support.engine import Engine

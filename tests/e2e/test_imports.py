@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from pathlib import Path
 
 import pytest
 
 from tests.support.payloads import document
-from tests.support.registry import Registry
+from tests.support.registry import Registry, registry
 from tests.support.repositories import repository
 from tests.support.run import VENV, Machine, Run
 
@@ -20,7 +21,6 @@ _FOR_WORK = (
     "ansible_collections",
     "image_builder.documents",
     "image_builder.playbooks",
-    "image_builder.request",
     "image_builder.terminal.ending",
     "image_builder.terminal.live",
     "image_builder.terminal.tables",
@@ -50,6 +50,7 @@ _FOR_BUILDING = (
             "sources.git.large_files",
             "sources.go_expression",
             "sources.locate",
+            "sources.remote_state",
             "sources.snapshot",
             "sources.standalone_dockerfile",
         )
@@ -120,3 +121,15 @@ def test_where_nothing_changed_nothing_is_imported_or_started_that_builds(
     assert among(names, _FOR_BUILDING) == []
     ours = {"git", "watchman"}
     assert [argv for argv in programs if not ours & {Path(word).name for word in argv}] == []
+
+
+def test_a_playbook_runs_one_module(machine: Machine, tmp_path: Path) -> None:
+    repository(tmp_path / "repository", {"Dockerfile": "FROM alpine\nCOPY app.txt /\n", "app.txt": "1"})
+    # Ansible tells of each module with its arguments, so there is no secret here.
+    with registry(tmp_path / "registry") as made:
+        wanted = document(made, {"url": f"file://{tmp_path}/repository"}, {"image": "app", "tag": "1"})
+        for state in ("success", "unchanged"):
+            built = machine.build("ansible-playbook", wanted, "-vvv")
+            assert [image["state"] for image in built.images] == [state], built.output
+            modules = re.findall(r"^Using module file (\S+)", built.output, re.MULTILINE)
+            assert [Path(module).name for module in modules] == ["images.py"]

@@ -64,7 +64,7 @@ def test_the_rooms_stand_one_above_the_other(copy: Path) -> None:
         ("build/plan.py", "from ..machine import processes"),
         ("sources/locate.py", "import yaml"),
         ("registry/client.py", "from ansible.module_utils import basic"),
-        ("operations/inject_bases.py", "import image_builder.request"),
+        ("operations/inject_bases.py", "import image_builder.cli"),
     ],
 )
 def test_an_arrow_that_points_up_turns_the_contract_red(copy: Path, room: str, line: str) -> None:

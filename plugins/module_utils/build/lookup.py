@@ -18,7 +18,6 @@ from ..oci.reference import Reference
 from ..policy import PERMISSIVE, Policy
 from ..registry import read
 from ..registry.client import Registry
-from ..sources.remote_state import commits, file_states, reachable_from
 from . import quiet_bases
 
 _T = TypeVar("_T")
@@ -80,6 +79,8 @@ class Lookup:
         named = dict.fromkeys((remote.url, remote.version) for remote in remotes if remote.url)
         if not named:
             return
+        from ..sources.remote_state import commits, file_states, reachable_from
+
         policy = reachable_from(source, self._policy)
         files = file_states([url for url, version in named if not version], policy)
         self._states.update({(url, ""): state for url, state in files.items()})

@@ -14,9 +14,9 @@ def build(path: Input, as_json: AsJson = False) -> None:
     It builds on the engine that this machine has, without opera or Ansible. Progress goes to
     standard error: on a terminal a row for each image and platform, else plain lines.
     """
+    from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import request
     from rich.console import Console
 
-    from image_builder import request
     from image_builder.documents import read
     from image_builder.playbooks.sample import make_named_sample
     from image_builder.terminal import tables

@@ -13,9 +13,9 @@ def plan(path: Input, as_json: AsJson = False) -> None:
 
     Lists each image with its base images and their digests. Nothing is built or pushed.
     """
+    from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import request
     from rich.console import Console
 
-    from image_builder import request
     from image_builder.documents import read
     from image_builder.playbooks.sample import make_named_sample
     from image_builder.terminal import tables

@@ -16,8 +16,8 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.build.resul
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import Image
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import Cancelled
 from ansible_collections.sodalite.image_builder.plugins.module_utils.oci.reference import Reference
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import request
 
-from image_builder import request
 from tests.support.repositories import repository
 from tests.unit.image_builder.conftest import Ended
 from tests.unit.registries import running_registry

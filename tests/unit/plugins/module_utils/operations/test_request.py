@@ -12,9 +12,8 @@ import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.accept import accept_document
 from ansible_collections.sodalite.image_builder.plugins.module_utils.errors import BuilderError
 from ansible_collections.sodalite.image_builder.plugins.module_utils.listener import SILENT
+from ansible_collections.sodalite.image_builder.plugins.module_utils.operations import request
 from ansible_collections.sodalite.image_builder.plugins.module_utils.policy import Address, Policy
-
-from image_builder import request
 
 
 def public(address: Address) -> bool:
