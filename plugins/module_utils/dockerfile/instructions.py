@@ -200,6 +200,7 @@ def _stage(index: int, group: list[Instruction], escape: str) -> Stage:
         ),
         statements=_statements((each for each, onbuild in commands if not onbuild), escape),
         onbuild_statements=_statements((each for each, onbuild in commands if onbuild), "\\"),
+        labels=tuple(name for command, _ in commands for name in label_names(command, escape)),
         used_fault=_first(fault_where_used(command, escape) for command, onbuild in commands if not onbuild),
         onbuild_fault=_first(
             fault_of(command, escape) or fault_where_used(command, escape)
