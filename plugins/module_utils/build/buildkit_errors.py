@@ -48,7 +48,7 @@ _CAUSES = (
     (
         r"unset ssh forward key|no SSH key|ssh forwarding",
         "ssh_not_available",
-        "A build gets no ssh keys: fetch what this line needs in another way.",
+        "Give the image a key or the agent by ssh, under the id of the mount (default where it has none).",
         False,
     ),
     (
