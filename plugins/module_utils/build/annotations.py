@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from ..dockerfile.build_args import SOURCE_DATE_EPOCH
 from ..document.target import Image
-from .plan import BuildInput
+from .build_input import BuildInput
 from .planned import Planned
 
 _PREFIX = "org.opencontainers.image."

@@ -13,9 +13,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Optional, Union
 
 from ..build.access import Access
+from ..build.build_input import BuildInput
 from ..build.carry_out import carry_out
 from ..build.lookup import Outside
-from ..build.plan import BuildInput, Plan, make_plan
+from ..build.plan import Plan, make_plan
 from ..build.planned import unplannable
 from ..build.result import ImageResult, Report, Results, refuse_if_none
 from ..build.turns import Turns

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.access import Access
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.bake_run import BuildxBaker
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.build_input import BuildInput
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.carry_out import Step
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.lookup import Outside
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import BuildInput, make_plan
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import make_plan
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.planned import Head
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.options import Options
 from ansible_collections.sodalite.image_builder.plugins.module_utils.document.target import (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Optional, Union, cast
 
 import pytest
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.build_input import BuildInput
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.input_hash import INPUT_HASH
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.lookup import Outside
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.made_from import (
@@ -18,11 +19,7 @@ from ansible_collections.sodalite.image_builder.plugins.module_utils.build.made_
     MadeFrom,
     recall,
 )
-from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import (
-    BuildInput,
-    Plan,
-    make_plan,
-)
+from ansible_collections.sodalite.image_builder.plugins.module_utils.build.plan import Plan, make_plan
 from ansible_collections.sodalite.image_builder.plugins.module_utils.build.planned import (
     Head,
     Unplannable,
