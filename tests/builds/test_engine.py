@@ -154,7 +154,7 @@ def test_a_builder_rewrites_timestamps_by_the_versions_that_it_tells(
         {"ServerVersion": server, "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]},
         Platform("linux", "amd64"),
     )
-    assert engines.rewrites_timestamps(found) is rewrites
+    assert engines.pushing(found).rewrites_timestamps is rewrites
 
 
 def test_without_buildx_there_is_no_engine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from ..docker_config import docker_config_folder
 from ..document.options import Options
 from ..document.target import Image
 from ..engine import buildx
-from ..engine.find import is_engines_own, rewrites_timestamps
+from ..engine.find import Pushing, pushing
 from ..errors import BuildError
 from ..listener import HidingListener, Listener
 from ..oci.manifest import Manifest
@@ -185,30 +185,26 @@ class BuildxBaker:
             emptied=recipe.emptied,
             push=step is not Step.BUILD,
             cached=step is Step.PUSH,
-            engines_own=self._engines_own,
-            kept=not self._engines_own and not self._rewrites,
+            engines_own=self._pushing.engines_own,
+            kept=not self._pushing.engines_own and not self._pushing.rewrites_timestamps,
             rewrite_timestamps=self._rewrite_timestamps,
             build_args=recipe.build_args,
         )
 
     @cached_property
-    def _engines_own(self) -> bool:
-        return is_engines_own(self._engine)
-
-    @cached_property
-    def _rewrites(self) -> bool:
-        return rewrites_timestamps(self._engine)
+    def _pushing(self) -> Pushing:
+        return pushing(self._engine)
 
     @cached_property
     def _rewrite_timestamps(self) -> bool:
         """Whether files get the commit's time; without a commit there is none to give them."""
         if not self._options.reproducible or not self._source.committed_at:
             return False
-        if not self._rewrites:
+        if not self._pushing.rewrites_timestamps:
             self._listener.line(
                 "this builder cannot give files the commit's time: another engine gives other digests"
             )
-        return self._rewrites
+        return self._pushing.rewrites_timestamps
 
     @cached_property
     def _environment(self) -> dict[str, str]:

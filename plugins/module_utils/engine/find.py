@@ -155,22 +155,25 @@ def _runnable(engine: Engine) -> tuple[Platform, ...]:
     return found
 
 
-def is_engines_own(engine: Engine) -> bool:
-    """Whether the builder is the engine's own (buildx's driver ``docker``), with the containerd store."""
-    if not engine.builder:
-        return True  # Without that store there would be one.
-    docker = re.search(r"^Driver:\s*docker$", _inspected(engine), re.MULTILINE)
-    return docker is not None and has_containerd_store(engine.info)
+@dataclass(frozen=True)
+class Pushing:
+    """How a builder can push images.
+
+    ``engines_own`` is whether it is the engine's own (buildx's driver ``docker``), with the containerd store;
+    ``rewrites_timestamps`` whether it can give files of images that are not kept the commit's time.
+    """
+
+    engines_own: bool
+    rewrites_timestamps: bool
 
 
-def rewrites_timestamps(engine: Engine) -> bool:
-    """Whether the builder can give files of images that are not kept the commit's time."""
-    if is_engines_own(engine):
-        return version_numbers(engine.version) >= _REWRITING_ENGINE
-    found = re.findall(r"^BuildKit version:\s*(.+)$", _inspected(engine), re.MULTILINE)
-    return bool(found) and all(version_numbers(text) >= _REWRITING_BUILDKIT for text in found)
-
-
-def _inspected(engine: Engine) -> str:
-    """What buildx tells of the builder, nothing where it tells nothing."""
-    return program.tell(engine.buildx, engine.endpoint, "inspect", engine.builder).stdout
+def pushing(engine: Engine) -> Pushing:
+    """How the builder can push images; what buildx does not tell of it counts as what it cannot."""
+    told = ""
+    if engine.builder:  # Without the containerd store there would be one.
+        told = program.tell(engine.buildx, engine.endpoint, "inspect", engine.builder).stdout
+        is_docker = re.search(r"^Driver:\s*docker$", told, re.MULTILINE) is not None
+    if not engine.builder or (is_docker and has_containerd_store(engine.info)):
+        return Pushing(True, version_numbers(engine.version) >= _REWRITING_ENGINE)
+    found = re.findall(r"^BuildKit version:\s*(.+)$", told, re.MULTILINE)
+    return Pushing(False, bool(found) and all(version_numbers(text) >= _REWRITING_BUILDKIT for text in found))

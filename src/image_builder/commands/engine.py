@@ -66,7 +66,7 @@ def status(as_json: AsJson = False) -> None:
             "buildx": engine.buildx,
             "native": str(engine.native),
             "platforms": [str(platform) for platform in engines.runnable(engine)],
-            "rewrites_timestamps": engines.rewrites_timestamps(engine),
+            "rewrites_timestamps": engines.pushing(engine).rewrites_timestamps,
         }
         if as_json:
             print_json({**found, "error": None})
